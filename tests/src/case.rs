@@ -243,7 +243,7 @@ impl Case {
         drops.retain(|drop| drop.netns == netns);
         if kernel::reason(self.reason)? == Known::NoReasons {
             // Only the drop site distinguishes them from the other drops there.
-            drops.retain(|drop| self.is_placed(drop));
+            drops.retain(|drop| self.is_at_site(drop));
         }
         let all_drops = || format!("all drops: {:#?}", stat.drops());
         let counted: u64 = drops.iter().map(|drop| drop.packets).sum();
@@ -271,7 +271,7 @@ impl Case {
             // This kernel does not distinguish an allowed drop from another.
             return Ok(());
         }
-        let is_own = |drop: &Drops| netns == inum && drop.reason.as_deref() == known.shown() && self.is_placed(drop);
+        let is_own = |drop: &Drops| netns == inum && drop.reason.as_deref() == known.shown() && self.is_at_site(drop);
         let mut others = BTreeMap::<Option<String>, u64>::new();
         // No drop of the namespace belongs to a group that has no socket there.
         let group = cgroup::of_this_thread()?;
@@ -289,14 +289,21 @@ impl Case {
         Ok(())
     }
 
-    fn is_placed(&self, drop: &Drops) -> bool {
+    fn is_at_site(&self, drop: &Drops) -> bool {
         // Copies that the compiler made of a function have names with a dot: `name.constprop.0`.
         let function = drop.symbol.as_deref().and_then(|symbol| symbol.split('.').next());
-        function.is_some_and(|function| self.symbols.contains(&function))
+        let is_everywhere = |function: &str| function == "kfree_skb" && kernel::has_split_kfree_skb();
+        // Kernels for arm64 call it, and others contain it where they drop.
+        let is_of_tcp = |function: &str| {
+            let is_callers = self.symbols.iter().any(|caller| caller.starts_with("tcp_"));
+            cfg!(target_arch = "aarch64") && function == "tcp_drop_reason" && is_callers
+        };
+        let is_known = |function| self.symbols.contains(&function) || is_everywhere(function) || is_of_tcp(function);
+        function.is_some_and(is_known)
     }
 
     fn fits(&self, ifindex: u64, drop: &Drops) -> bool {
-        self.is_placed(drop) && self.interface.fits(drop, ifindex) && drop.protocol.as_deref() == self.protocol
+        self.is_at_site(drop) && self.interface.fits(drop, ifindex) && drop.protocol.as_deref() == self.protocol
     }
 }
 

@@ -196,8 +196,13 @@ impl Droptrace {
 
     /// Whether droptrace has reported by now that it is attached.
     pub fn is_attached(&mut self) -> bool {
+        self.has_said(ATTACHED)
+    }
+
+    /// Whether droptrace has printed these words on stderr by now.
+    pub fn has_said(&mut self, words: &str) -> bool {
         self.said.extend(self.stderr.try_iter());
-        self.said.iter().any(|line| line.contains(ATTACHED))
+        self.said.iter().any(|line| line.contains(words))
     }
 
     /// Waits until the lines that it has printed so far satisfy `condition`.
@@ -329,6 +334,12 @@ impl Stat {
                 Ok((name.to_owned(), counter["outside"].as_u64().context("no number")?))
             })
             .collect()
+    }
+
+    /// The SYNs that sockets of a namespace refused; 0 where they are not counted by socket.
+    pub fn refused(&self, netns: u32) -> u64 {
+        let rows = self.0["refused_syns"]["listeners"].as_array().into_iter().flatten();
+        rows.filter(|row| row["netns"] == netns).filter_map(|row| row["packets"].as_u64()).sum()
     }
 
     /// The drops of packets, then those that are no packets of a network.

@@ -106,6 +106,15 @@ pub fn reports_udp_receiver() -> Result<bool> {
     Ok(reports_socket()? || KernelBtf::load()?.udp_failure().is_some())
 }
 
+/// Whether the kernel reports each drop at `kfree_skb` itself: on arm64, where the compiler split off the part that calls the
+/// tracepoint.
+pub fn has_split_kfree_skb() -> bool {
+    static SPLIT: OnceLock<bool> = OnceLock::new();
+    let is_part = |line: &str| line.split_whitespace().nth(2).is_some_and(|name| name.starts_with("kfree_skb."));
+    let ask = || fs::read_to_string("/proc/kallsyms").is_ok_and(|text| text.lines().any(is_part));
+    cfg!(target_arch = "aarch64") && *SPLIT.get_or_init(ask)
+}
+
 /// Whether root may not read the kernel's memory.
 pub fn is_confidential() -> bool {
     fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|state| state.contains("[confidentiality]"))

@@ -6,23 +6,30 @@
 
 pub mod agent;
 pub mod bpf;
+pub mod busy;
 pub mod case;
 pub mod cgroup;
 pub mod collector;
+pub mod container;
 pub mod droptrace;
+pub mod engine;
 pub mod fleet;
 pub mod folder;
 pub mod frame;
 pub mod kernel;
+pub mod machine;
 pub mod monitor;
 pub mod netdevsim;
 pub mod netns;
+pub mod openssh;
 pub mod owned;
 pub mod pace;
 pub mod packet;
 pub mod prometheus;
 pub mod pty;
 pub mod recorder;
+pub mod simulation;
+pub mod soak;
 pub mod storm;
 pub mod sys;
 pub mod tcp;
@@ -51,6 +58,11 @@ pub fn patience() -> Duration {
 /// Sleeps for a time that is given for the reference machine of [`pace`]. Only for work that shows no event to wait for.
 pub fn pause(time: Duration) {
     thread::sleep(pace::scaled(time));
+}
+
+/// The least size of a ring buffer in bytes, as an argument: a page, of which arm64 has three sizes.
+pub fn a_page() -> String {
+    rustix::param::page_size().to_string()
 }
 
 /// The processors that this process may use.

@@ -47,6 +47,8 @@ impl Netns {
     fn quiet(handle: File, name: Option<String>) -> Result<Self> {
         let inum = u32::try_from(handle.metadata()?.ino())?;
         let netns = Self { handle, inum, name };
+        // A new namespace forwards if the first one does, as on hosts with containers (`devinet_init_net`, net/ipv4/devinet.c).
+        netns.sysctl("net/ipv4/ip_forward", "0")?;
         netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
         netns.sysctl("net/ipv6/conf/lo/disable_ipv6", "1")?;
         Ok(netns)
@@ -122,6 +124,13 @@ impl Netns {
 /// A process in a namespace, which ends with its handle.
 #[derive(Debug)]
 pub struct Resident(Child);
+
+impl Resident {
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Netns {
     /// Starts a process that does nothing in this namespace: droptrace reads the counters of namespaces with a process.

@@ -1,4 +1,4 @@
-//! Prometheus and its tool, where this machine has them.
+//! Prometheus with its tool, Alertmanager and `VictoriaMetrics`, where this machine has them.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::trials::Unable;
@@ -85,6 +86,67 @@ impl Drop for Server {
     }
 }
 
+/// The command of Alertmanager. Debian's reads a template of `/usr/share`: one that was fetched sees its own files there.
+fn alertmanager() -> Result<Command> {
+    const NAME: &str = "prometheus-alertmanager";
+    const TEMPLATE: &str = "prometheus/alertmanager/default.tmpl";
+    const START: &str = "mount --bind \"$1\" /usr/share && shift && exec \"$@\"";
+    let program = program(NAME)?.canonicalize()?;
+    let share = program.ancestors().nth(2).map(|usr| usr.join("share")).filter(|share| share.join(TEMPLATE).exists());
+    let mut command = Command::new("unshare");
+    match share {
+        Some(share) => command.args(["--mount", "sh", "-c", START, "sh"]).args([share, program]),
+        None => command.arg("--mount").arg(program),
+    };
+    Ok(command)
+}
+
+/// A running Alertmanager; killed with its handle.
+#[derive(Debug)]
+pub struct Alertmanager {
+    child: Child,
+    /// Where it answers.
+    pub url: String,
+    _folder: Folder,
+}
+
+impl Alertmanager {
+    /// Starts it without a receiver, alone, listening on a free port of loopback.
+    pub fn start() -> Result<Self> {
+        let folder = Folder::new("alertmanager")?;
+        let configuration =
+            folder.write("alertmanager.yml", "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")?;
+        let mut child = alertmanager()?
+            .arg(format!("--config.file={configuration}"))
+            .arg(format!("--storage.path={}", folder.path("data")))
+            .args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address="])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("starting Alertmanager")?;
+        let stderr = child.stderr.take().context("stderr is not piped")?;
+        let mut alertmanager = Self { child, url: String::new(), _folder: folder };
+        alertmanager.url = format!("http://{}", listening(stderr)?);
+        Ok(alertmanager)
+    }
+
+    /// The alerts that it has and that are not over, as its API shows them.
+    pub fn alerts(&self) -> Result<Vec<Value>> {
+        let url = format!("{}/api/v2/alerts", self.url);
+        let text = ureq::get(&url).call().context("asking Alertmanager")?.body_mut().read_to_string()?;
+        serde_json::from_str(&text).with_context(|| format!("reading {text}"))
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        // Fails when it has ended already, which is well.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
 /// A running `VictoriaMetrics`; killed with its handle.
 #[derive(Debug)]
 pub struct VictoriaMetrics {
@@ -113,7 +175,7 @@ impl VictoriaMetrics {
         Ok(engine)
     }
 
-    /// Takes figures in Prometheus' text format, with times in milliseconds, and shows them from now on.
+    /// Takes metrics in Prometheus' text format, with times in milliseconds, and shows them from now on.
     pub fn import(&self, text: &str) -> Result<()> {
         self.post("/api/v1/import/prometheus", text)?;
         self.post("/internal/force_flush", "")

@@ -84,7 +84,16 @@ impl Terminal {
     /// The lines on the screen.
     pub fn screen(&self) -> Result<Vec<String>> {
         let size = tcgetwinsize(&self.inner)?;
-        Ok(shown(&self.written(), usize::from(size.ws_col), usize::from(size.ws_row)))
+        let display = self.display()?;
+        Ok(display.screen().rows(0, size.ws_col).map(|row| row.trim_end().to_owned()).collect())
+    }
+
+    /// The screen with its colours.
+    pub fn display(&self) -> Result<vt100::Parser> {
+        let size = tcgetwinsize(&self.inner)?;
+        let mut display = vt100::Parser::new(size.ws_row, size.ws_col, 0);
+        display.process(self.written().as_bytes());
+        Ok(display)
     }
 
     /// Waits until the lines on the screen satisfy `condition`, and returns them.
@@ -154,39 +163,4 @@ fn settings(terminal: &OwnedFd) -> Result<String> {
     let settings = tcgetattr(terminal)?;
     let flags = (settings.input_modes, settings.output_modes, settings.control_modes, settings.local_modes);
     Ok(format!("{flags:?} {:?}", settings.special_codes))
-}
-
-/// The screen after some text, of the sequences that droptrace uses.
-fn shown(text: &str, columns: usize, rows: usize) -> Vec<String> {
-    let mut cells = vec![vec![' '; columns]; rows];
-    let (mut x, mut y) = (0, 0);
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\x1b' => {
-                rest.next();
-                let mut sequence = String::new();
-                for c in rest.by_ref() {
-                    sequence.push(c);
-                    if c.is_ascii_alphabetic() {
-                        break;
-                    }
-                }
-                if sequence == "2J" {
-                    cells = vec![vec![' '; columns]; rows];
-                } else if let Some((row, column)) = sequence.strip_suffix('H').and_then(|at| at.split_once(';')) {
-                    (y, x) = (row.parse().unwrap_or(1) - 1, column.parse().unwrap_or(1) - 1);
-                }
-            }
-            '\r' => x = 0,
-            '\n' => y += 1,
-            c => {
-                if let Some(cell) = cells.get_mut(y).and_then(|row| row.get_mut(x)) {
-                    *cell = c;
-                }
-                x += 1;
-            }
-        }
-    }
-    cells.into_iter().map(|row| row.into_iter().collect::<String>().trim_end().to_owned()).collect()
 }

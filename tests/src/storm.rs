@@ -46,8 +46,13 @@ impl Storm {
 
     /// Prepares a storm in this namespace, and sends no datagram.
     pub fn within(host: Netns) -> Result<Self> {
+        Self::at_port(host, 0)
+    }
+
+    /// As [`Storm::within`], with a receiver at this port, or with 0 at any.
+    pub fn at_port(host: Netns, port: u16) -> Result<Self> {
         host.command("ip link set lo up")?;
-        let receiver = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
+        let receiver = udp(&host, (Ipv4Addr::LOCALHOST, port).into())?;
         set_socket_recv_buffer_size(&receiver, 1)?;
         let sender = udp(&host, (Ipv4Addr::LOCALHOST, 0).into())?;
         sender.connect(receiver.local_addr()?)?;

@@ -52,8 +52,8 @@ fn wrong_usage() -> Vec<Trial> {
         trial("not_a_recording", || {
             refused(&run(&["replay", "/proc/version"])?, 1, &["not a recording", "trace -o FILE.dtr"])
         }),
-        trial("function_is_not_a_reason", || {
-            refused(&run(&["explain", "tcp_v4_rcv+0x91"])?, 1, &["tcp_v4_rcv is a function", "--by site,reason"])
+        trial("function_without_an_explanation", || {
+            refused(&run(&["explain", "vfs_read+0x91"])?, 1, &["vfs_read is a function", "--by site,reason"])
         }),
         trial("number_of_no_reason", || {
             refused(&run(&["explain", "65535"])?, 1, &["no drop reason with the number 65535"])

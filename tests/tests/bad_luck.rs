@@ -177,7 +177,7 @@ fn machines_of_one_name() -> Result<()> {
 /// A name in JSON that clears the screen, turns the rest of a line around, hides, and starts an escape sequence.
 const HOSTILE: &str = r"x\u001b[2J\u202ey\u200bz\u009bw";
 
-/// The name occurs in all text output, as the name of files, hosts and places.
+/// The name occurs in all text output, as the name of files, hosts, drop sites and interfaces.
 fn names_that_turn_text_around() -> Result<()> {
     let folder = Folder::new("names-around")?;
     let row = format!(

@@ -28,8 +28,8 @@ fn main() -> ExitCode {
         trial_as_root("missing_programs_are_reported", missing_programs_are_reported),
         trial_as_root("ctrl_c_shows_what_was_measured_and_leaves_nothing", ctrl_c_leaves_nothing),
         trial_as_root("no_process_outlives_the_benchmark", no_process_outlives_the_benchmark),
-        trial_as_root("without_rights_the_load_is_measured", without_rights_the_load_is_measured),
-        trial_as_root("rights_that_are_missing_are_named", rights_that_are_missing_are_named),
+        trial_as_root("without_capabilities_the_load_is_measured", without_capabilities_the_load_is_measured),
+        trial_as_root("missing_capabilities_are_named", missing_capabilities_are_named),
     ])
 }
 
@@ -260,7 +260,7 @@ fn no_process_outlives_the_benchmark() -> Result<()> {
 }
 
 /// `droptrace bench` without capabilities, started by the command `within`.
-fn bench_without_rights(within: &[&str]) -> Result<Finished> {
+fn bench_without_capabilities(within: &[&str]) -> Result<Finished> {
     let words = [within, &["/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all"]].concat();
     let mut command = std::process::Command::new(words[0]);
     command.args(&words[1..]).arg(binary()?);
@@ -270,10 +270,10 @@ fn bench_without_rights(within: &[&str]) -> Result<Finished> {
 }
 
 /// The cost of the drops alone is measured; targets that are not available are listed with the reason.
-fn without_rights_the_load_is_measured() -> Result<()> {
-    let finished = bench_without_rights(&[])?;
+fn without_capabilities_the_load_is_measured() -> Result<()> {
+    let finished = bench_without_capabilities(&[])?;
     ensure!(finished.status.success(), "{finished:?}");
-    ensure!(finished.stderr.contains("run `droptrace bench` as root to compare listeners"), "{finished:?}");
+    ensure!(finished.stderr.contains("run `droptrace bench` as root to compare all targets"), "{finished:?}");
     let report: Value = serde_json::from_str(&finished.stdout)?;
     for row in rows(&report)?.into_iter().filter(|row| row["load"] == "full-buffer") {
         if row["configuration"] == "nothing" {
@@ -285,11 +285,11 @@ fn without_rights_the_load_is_measured() -> Result<()> {
     Ok(())
 }
 
-fn rights_that_are_missing_are_named() -> Result<()> {
+fn missing_capabilities_are_named() -> Result<()> {
     // In a user namespace that may hold no others.
     let script = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@""#;
-    let finished = bench_without_rights(&["unshare", "--map-root-user", "sh", "-c", script])?;
+    let finished = bench_without_capabilities(&["unshare", "--map-root-user", "sh", "-c", script])?;
     ensure!(finished.status.code() == Some(1) && finished.stdout.is_empty(), "{finished:?}");
-    ensure!(finished.stderr.contains("takes CAP_SYS_ADMIN: run `droptrace bench` as root"), "{finished:?}");
+    ensure!(finished.stderr.contains("needs CAP_SYS_ADMIN: run `droptrace bench` as root"), "{finished:?}");
     Ok(())
 }

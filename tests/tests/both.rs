@@ -161,8 +161,8 @@ fn check_sums(report: &Value) -> Result<()> {
 
 /// The row of the function that drops datagrams of a full buffer.
 fn storm_row(report: &Value) -> Result<&Value> {
-    let places = report["sites"].as_array().context("no sites")?;
-    places.iter().max_by_key(|row| row["ebpf"].as_u64()).context("no place")
+    let sites = report["sites"].as_array().context("no sites")?;
+    sites.iter().max_by_key(|row| row["ebpf"].as_u64()).context("no drop site")
 }
 
 /// Drops of one cause at one drop site; possible causes have no number of their own.

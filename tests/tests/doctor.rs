@@ -9,29 +9,35 @@ use tests::trials::{self, Unable, trial_as_root};
 use tracer::run;
 
 /// The kernel, and the diagnosis that was checked.
-const GOLDEN: [(&str, &str); 9] = [
+const GOLDEN: [(&str, &str); 11] = [
     ("5.10", include_str!("../golden/doctor/5.10")),
     ("6.1", include_str!("../golden/doctor/6.1")),
     ("6.12", include_str!("../golden/doctor/6.12")),
-    ("6.12 without rights", include_str!("../golden/doctor/6.12-without-rights")),
+    // Nothing differs from x86_64.
+    ("6.12 arm64", include_str!("../golden/doctor/6.12")),
+    ("6.12 without capabilities", include_str!("../golden/doctor/6.12-without-capabilities")),
     ("6.12 locked down", include_str!("../golden/doctor/6.12-locked-down")),
     ("6.18", include_str!("../golden/doctor/6.18")),
     ("6.18 without modules", include_str!("../golden/doctor/6.18-without-modules")),
-    ("6.18 without modules without rights", include_str!("../golden/doctor/6.18-without-modules-and-rights")),
+    (
+        "6.18 without modules without capabilities",
+        include_str!("../golden/doctor/6.18-without-modules-and-capabilities"),
+    ),
     ("7.3", include_str!("../golden/doctor/7.3")),
+    ("7.3 arm64", include_str!("../golden/doctor/7.3")),
 ];
 
 fn main() -> ExitCode {
     trials::run(vec![
-        trial_as_root("with_all_rights", || is_as_found_right("", &[])),
-        trial_as_root("without_rights", || {
-            is_as_found_right(" without rights", &["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
+        trial_as_root("with_all_capabilities", || is_as_found_right("", &[])),
+        trial_as_root("without_capabilities", || {
+            is_as_found_right(" without capabilities", &["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
         }),
     ])
 }
 
-fn is_as_found_right(rights: &str, prefix: &[&str]) -> Result<()> {
-    let kernel = format!("{}{rights}", this_kernel());
+fn is_as_found_right(capabilities: &str, prefix: &[&str]) -> Result<()> {
+    let kernel = format!("{}{capabilities}", this_kernel());
     let (_, golden) = GOLDEN
         .into_iter()
         .find(|(name, _)| *name == kernel)
@@ -46,7 +52,8 @@ fn this_kernel() -> String {
     let series: Vec<_> = release.split(['.', '-']).take(2).collect();
     let locked_down = if kernel::is_confidential() { " locked down" } else { "" };
     let modules = if std::fs::exists("/proc/modules").unwrap_or(false) { "" } else { " without modules" };
-    format!("{}{locked_down}{modules}", series.join("."))
+    let architecture = if cfg!(target_arch = "aarch64") { " arm64" } else { "" };
+    format!("{}{architecture}{locked_down}{modules}", series.join("."))
 }
 
 /// The diagnosis without the parts that differ from host to host.

@@ -12,24 +12,24 @@ use tests::trials::{self, trial_as_root};
 use tests::wire::udp;
 
 const DROPS: u64 = 20;
-const RIGHTS: [&str; 3] = ["CAP_BPF", "CAP_PERFMON", "setcap"];
+const CAPABILITIES: [&str; 3] = ["CAP_BPF", "CAP_PERFMON", "setcap"];
 
 fn main() -> ExitCode {
-    trials::run(without_rights())
+    trials::run(without_capabilities())
 }
 
-fn without_rights() -> Vec<Trial> {
+fn without_capabilities() -> Vec<Trial> {
     vec![
         trial_as_root("nobody_counts_by_counters", nobody_counts_by_counters),
         trial_as_root("root_without_capabilities_counts_by_counters", || {
             let finished = run(&bare(), &["stat", "--duration", "100ms", "--format", "json"])?;
             ensure!(selected(&finished)? == "counters", "{finished:?}");
-            said(&finished, &RIGHTS)
+            said(&finished, &CAPABILITIES)
         }),
         trial_as_root("the_forced_source_is_refused", || {
             let finished = run(&bare(), &["stat", "--source", "ebpf", "--duration", "1s"])?;
             ensure!(finished.status.code() == Some(1) && finished.stdout.is_empty(), "{finished:?}");
-            said(&finished, &RIGHTS)
+            said(&finished, &CAPABILITIES)
         }),
         trial_as_root("single_drops_are_not_made_of_counters", || {
             let finished = run(&bare(), &["trace", "--duration", "1s"])?;
@@ -67,7 +67,7 @@ fn counted_as_nobody(droptrace: &std::path::Path) -> Result<u64> {
         }
         droptrace.finish()
     })?;
-    said(&finished, &RIGHTS)?;
+    said(&finished, &CAPABILITIES)?;
     let result: Value = serde_json::from_str(&finished.stdout)?;
     let rows = result["drops"].as_array().context("no drops")?;
     let row = rows.iter().find(|row| row["reason"] == "UdpNoPorts").context("no row of UdpNoPorts")?;

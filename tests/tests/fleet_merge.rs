@@ -240,7 +240,7 @@ fn wrong_usage_is_reported() -> Result<()> {
     let folder = Folder::new("usage")?;
     fs::write(folder.join("a.json"), bytes(&healthy()?)?)?;
     failed(&merge(&[])?, 2, &["SNAPSHOT"])?;
-    failed(&merge(&[&folder, &"--deviations", &"0"])?, 2, &["write a number greater than zero"])?;
+    failed(&merge(&[&folder, &"--false-discoveries", &"0"])?, 2, &["write a number between zero and one"])?;
     let labels = "no host has the label rack; there are: kernel, class, backend, build, driver, folder, version";
     failed(&merge(&[&folder, &"--by", &"rack"])?, 1, &[labels])
 }
@@ -255,6 +255,6 @@ fn explains_as_droptrace_does() -> Result<()> {
     failed(
         &unknown,
         1,
-        &["droptrace-fleet: unknown drop reason or counter \"xyzzy\"", "`droptrace-fleet explain` lists"],
+        &["droptrace-fleet: unknown drop reason, drop site or counter \"xyzzy\"", "`droptrace-fleet explain` lists"],
     )
 }

@@ -59,7 +59,7 @@ fn shown(stat: &Value) -> Result<Traps> {
     let rows = stat["drops"].as_array().context("no drops")?.iter().filter(|row| row["subsystem"] == HARDWARE);
     let mut traps = Traps::new();
     for row in rows {
-        ensure!(row["symbol"].is_null() && row["address"].is_null(), "no place in the kernel's code: {row}");
+        ensure!(row["symbol"].is_null() && row["address"].is_null(), "no drop site in the kernel's code: {row}");
         let text = |field: &str| row[field].as_str().map(str::to_owned);
         let reported = Reported {
             group: text("trap_group"),

@@ -17,7 +17,7 @@ use tests::{kernel, on_one_cpu};
 
 fn main() -> ExitCode {
     trials::run(vec![
-        trial_as_root("more_places_than_room", more_places_than_room),
+        trial_as_root("more_keys_than_room", more_keys_than_room),
         trial_as_root("every_drop_through_a_ring_of_one_page", every_drop_through_a_ring_of_one_page),
         trial_as_root("records_within_bounds", records_within_bounds),
         trial_as_root("records_say_what_was_dropped", records_say_what_was_dropped),
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     ])
 }
 
-fn more_places_than_room() -> Result<()> {
+fn more_keys_than_room() -> Result<()> {
     const PROTOCOLS: u16 = 200;
     const EACH: u64 = 5;
     const UNHANDLED: &str = "UNHANDLED_PROTO";
@@ -40,14 +40,14 @@ fn more_places_than_room() -> Result<()> {
     })?;
     let kernel = witness.read(&wire.host)?;
     ensure!(kernel == all, "the kernel counts {kernel}, not {all}");
-    let by_place: u64 = stat.drops_of(UNHANDLED)?.iter().map(|drop| drop.packets).sum();
+    let by_key: u64 = stat.drops_of(UNHANDLED)?.iter().map(|drop| drop.packets).sum();
     let by_reason = overflow_of(&stat, UNHANDLED)?;
-    ensure!(by_place + by_reason == all, "{by_place} by place and {by_reason} by reason are not {all}");
-    ensure!(by_reason > 0, "{PROTOCOLS} places cannot fit");
+    ensure!(by_key + by_reason == all, "{by_key} by key and {by_reason} by reason are not {all}");
+    ensure!(by_reason > 0, "{PROTOCOLS} keys cannot fit");
     // Only this namespace is counted, and no other packet was dropped in it.
     let (accounted, overflow) = (stat.ledger("accounted")?, stat.ledger("overflow")?);
     ensure!(overflow == by_reason, "{overflow} overflow in the ledger, {by_reason} by reason");
-    ensure!(accounted == by_place, "{accounted} accounted in the ledger, {by_place} by place");
+    ensure!(accounted == by_key, "{accounted} accounted in the ledger, {by_key} by key");
     Ok(())
 }
 
@@ -60,7 +60,8 @@ fn overflow_of(stat: &Stat, reason: &'static str) -> Result<u64> {
 fn every_drop_through_a_ring_of_one_page() -> Result<()> {
     let storm = Storm::new()?;
     let inum = storm.host.inum().to_string();
-    let trace = Trace::during(&["--all", "--ring-size", "4096", "--netns", &inum], || storm.send(datagrams(200_000)?))?;
+    let arguments = ["--all", "--ring-size", &tests::a_page(), "--netns", &inum];
+    let trace = Trace::during(&arguments, || storm.send(datagrams(200_000)?))?;
     let (offered, delivered, ring_full) =
         (trace.event("offered")?, trace.event("delivered")?, trace.event("ring_full")?);
     ensure!(offered == delivered + ring_full, "offered != delivered + ring_full: {}", trace.events);

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rustix::process::Signal;
 use tests::case::drained;
 use tests::droptrace::Droptrace;
@@ -18,6 +20,7 @@ use tests::wire::udp;
 
 const SMALL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (200, 60);
+const CLEARED: &str = "\x1b[2J";
 const XTERM: &str = "xterm-256color";
 
 fn main() -> ExitCode {
@@ -25,6 +28,8 @@ fn main() -> ExitCode {
         trial_as_root("row_has_its_exact_count", row_has_its_exact_count),
         trial_as_root("row_is_opened", row_is_opened),
         trial_as_root("rows_are_filtered_and_sizes_change", rows_are_filtered_and_sizes_change),
+        trial_as_root("small_screen_takes_few_keys", small_screen_takes_few_keys),
+        trial_as_root("terminal_without_arguments_has_the_screen", terminal_without_arguments_has_the_screen),
         trial_as_root("terminal_is_restored_after_each_end", terminal_is_restored_after_each_end),
         trial_as_root("terminal_is_restored_while_suspended", terminal_is_restored_while_suspended),
         trial_as_root("terminal_that_goes_ends_the_run", terminal_that_goes_ends_the_run),
@@ -33,7 +38,7 @@ fn main() -> ExitCode {
         trial_as_root("screen_is_as_asked", screen_is_as_asked),
         trial_as_root("backends_are_chosen", backends_are_chosen),
         trial_as_root("rows_are_bounded", rows_are_bounded),
-        trial_as_root("places_are_bounded", places_are_bounded),
+        trial_as_root("keys_are_bounded", keys_are_bounded),
     ])
 }
 
@@ -87,6 +92,13 @@ fn count(lines: &[String], function: &str) -> Vec<String> {
         .collect()
 }
 
+/// What a program last put on the clipboard of its terminal.
+fn clipboard(written: &str) -> Result<String> {
+    let (_, last) = written.rsplit_once("\x1b]52;c;").context("nothing was put on the clipboard")?;
+    let (text, _) = last.split_once("\x1b\\").context("no end of the clipboard's text")?;
+    Ok(String::from_utf8(BASE64_STANDARD.decode(text)?)?)
+}
+
 fn quit(terminal: Terminal) -> Result<String> {
     terminal.press("q")?;
     let (finished, last, is_restored) = terminal.end()?;
@@ -119,6 +131,7 @@ fn row_has_its_exact_count() -> Result<()> {
 
 fn row_is_opened() -> Result<()> {
     let host = Host::new()?;
+    let resident = host.netns.resident()?;
     let terminal = host.top(&[])?;
     host.drops()?;
     terminal.await_screen("the row", |lines| count(lines, "tcp_v4_rcv") == ["9"])?;
@@ -129,8 +142,19 @@ fn row_is_opened() -> Result<()> {
     let command = format!("droptrace trace --netns {} 'reason NO_SOCKET and site tcp_v4_rcv'", host.inum);
     ensure!(has(&lines, &command), "{lines:?}");
     ensure!(has(&lines, "TCP 127.0.0.1:") && has(&lines, "> 127.0.0.1:9 [S]"), "{lines:?}");
+    // The commands of the explanation have the values of the row and of its packet.
+    let inside = format!("nsenter -t {} -n ss -ltnp sport = :9", resident.pid());
+    terminal.press("\x1b[6~")?;
+    terminal.await_screen("the commands", |lines| has(lines, &inside))?;
     terminal.press("\x1b")?;
     terminal.await_screen("the rows", |lines| has(lines, "DROPS/S"))?;
+    terminal.press("w")?;
+    terminal.await_screen("the command for a file", |lines| {
+        has(lines, "droptrace trace -w no_socket.pcapng --count 1000")
+    })?;
+    let clipboard = clipboard(&terminal.written())?;
+    ensure!(clipboard.starts_with("droptrace trace -w no_socket.pcapng --count 1000 "), "{clipboard}");
+    ensure!(!clipboard.contains('\n'), "{clipboard}");
     terminal.press("?")?;
     terminal.await_screen("the keys", |lines| has(lines, "PgUp PgDn, Home End"))?;
     quit(terminal).map(drop)
@@ -159,6 +183,39 @@ fn rows_are_filtered_and_sizes_change() -> Result<()> {
     terminal.press("\x03")?;
     let (finished, last, is_restored) = terminal.end()?;
     ensure!(finished.status.success() && is_restored && last.contains("12 accounted"), "{finished:?} {last}");
+    Ok(())
+}
+
+/// Nobody sees what a key does there: neither does a key.
+fn small_screen_takes_few_keys() -> Result<()> {
+    let host = Host::new()?;
+    let terminal = host.top(&[])?;
+    host.drops()?;
+    terminal.await_screen("the rows", |lines| has(lines, "12 drops"))?;
+    terminal.resize((20, 5))?;
+    terminal.await_screen("no rows", |lines| has(lines, "too small:"))?;
+    // The last key clears the screen, so that all of them were taken when it is clear.
+    let cleared = || terminal.written().matches(CLEARED).count();
+    let before = cleared();
+    terminal.press("sx/usual\r\x0c")?;
+    eventually("the keys to be taken", || Ok(cleared() > before))?;
+    terminal.resize(LARGE)?;
+    let lines = terminal.await_screen("the rows", |lines| has(lines, "12 drops"))?;
+    ensure!(has(&lines, "by rate") && !has(&lines, "usual hidden") && !has(&lines, "filter:"), "{lines:?}");
+    terminal.resize((20, 5))?;
+    terminal.await_screen("no rows", |lines| has(lines, "too small:"))?;
+    quit(terminal).map(drop)
+}
+
+fn terminal_without_arguments_has_the_screen() -> Result<()> {
+    let terminal = Terminal::start(&[], LARGE, XTERM)?;
+    terminal.await_screen("the screen", |lines| lines[0].starts_with("droptrace top"))?;
+    quit(terminal)?;
+    let dumb = Terminal::start(&[], LARGE, "dumb")?;
+    eventually("a table", || Ok(dumb.written().contains("ledger:")))?;
+    dumb.signal(Signal::INT)?;
+    let (finished, text, _) = dumb.end()?;
+    ensure!(finished.status.success() && !text.contains("droptrace top"), "{finished:?} {text}");
     Ok(())
 }
 
@@ -320,7 +377,7 @@ fn rows_are_bounded() -> Result<()> {
 }
 
 /// `--map-entries`.
-fn places_are_bounded() -> Result<()> {
+fn keys_are_bounded() -> Result<()> {
     let hosts = (0..64).map(|_| Host::new()).collect::<Result<Vec<_>>>()?;
     let droptrace = Droptrace::start(&["top", "--map-entries", "1"])?;
     hosts.iter().try_for_each(Host::drops)?;

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         trial_as_root("frames_are_shown_while_nothing_else_is_dropped", frames_are_shown),
         trial_as_root("veth_abort_of_skbs_is_filtered_once", filtered_once),
         trial_as_root("other_interfaces_are_filtered", other_interfaces_are_filtered),
-        trial_as_root("single_frames_are_told", single_frames_are_told),
+        trial_as_root("single_frames_are_reported", single_frames_are_reported),
         trial_as_root("recording_replays_frames", recording_replays_frames),
     ])
 }
@@ -291,7 +291,7 @@ fn other_interfaces_are_filtered() -> Result<()> {
     Ok(())
 }
 
-fn single_frames_are_told() -> Result<()> {
+fn single_frames_are_reported() -> Result<()> {
     let wire = Wire::new()?;
     let (ifindex, inum) = (wire.host.ifindex("host0")?, wire.host.inum().to_string());
     let _program = attached(&wire.host, || bpf::xdp_redirect(ifindex, NOWHERE, Hook::Native))?;

@@ -3,7 +3,7 @@
 #[cfg(not(target_arch = "bpf"))]
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{CACHE_SLOTS, CacheSlot, FlowRow, IFNAMSIZ, PacketView, PlaceNames, SegmentCounts};
+use crate::{CACHE_SLOTS, CacheSlot, FlowRow, IFNAMSIZ, KeyNames, PacketView, SegmentCounts};
 
 /// Generations of the counts: the kernel program counts into one while userspace reads and clears the other.
 pub const GENERATIONS: u32 = 2;
@@ -66,7 +66,7 @@ impl DropKey {
     /// before or after the interface is renamed.
     #[inline(always)]
     #[must_use]
-    pub const fn place(&self) -> Self {
+    pub const fn names_key(&self) -> Self {
         Self {
             location: 0,
             netns: self.netns,
@@ -196,9 +196,9 @@ pub struct XdpNote {
     /// The aggregation key of the drop.
     pub key: DropKey,
     /// Names that belong to the key.
-    pub names: PlaceNames,
-    /// Whether `kfree_skb` reports the packet: one of the program's own values.
-    pub tells: u32,
+    pub names: KeyNames,
+    /// Whether `kfree_skb` reports the packet as well: one of the program's own values.
+    pub second_report: u32,
     /// The result of the filters: one of the `NOTED_*` values.
     pub verdict: u32,
     /// Address of the `struct net_device` of the last redirect that failed, which some drivers report a second time as

@@ -197,6 +197,16 @@ pub struct Offsets {
     pub sock_peer_port: u32,
     /// Index of the argument `err` of `tcp_retransmit_skb`: not 0 if the segment was not sent.
     pub arg_retransmit_error: u32,
+    /// `net.mib.net_statistics`: the address of the first copy, to which the distance of a CPU's own memory is added.
+    pub net_statistics: u32,
+    /// `linux_mib.mibs[LINUX_MIB_LISTENDROPS]`; this and the next two are [`ABSENT`] where refused SYNs are not counted.
+    pub mib_listen_drops: u32,
+    /// `linux_mib.mibs[LINUX_MIB_LISTENOVERFLOWS]`.
+    pub mib_listen_overflows: u32,
+    /// `linux_mib.mibs[LINUX_MIB_TCPREQQFULLDROP]`.
+    pub mib_syn_queue_full: u32,
+    /// `bpf_array.pptrs`: of a per-CPU array, the addresses of the elements' first copies.
+    pub array_pptrs: u32,
     /// Index of the argument `reason` for the programs on `kfree_skb` (5.17 and later, and backports).
     pub arg_reason: u32,
     /// Likewise `rx_sk` (6.11 and later, and backports); it may be NULL.
@@ -289,12 +299,14 @@ pub struct Config {
     pub sock_kernel_mask: u32,
     /// Not 0: send records of drops of TCP, and of retransmissions.
     pub retransmits: u32,
+    /// Not 0: write rare events to the program's own log.
+    pub log: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Offsets>() == 76 * 4);
+    assert!(size_of::<Offsets>() == 81 * 4);
     assert!(FIELD as usize + size_of::<Offsets>() / size_of::<u32>() * 8 <= i16::MAX as usize);
     assert!(size_of::<crate::Counts>() <= FIELD as usize);
     assert!(size_of::<TypeIds>() == 16);
-    assert!(size_of::<Config>() == 440);
+    assert!(size_of::<Config>() == 464);
 };

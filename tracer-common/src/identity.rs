@@ -9,11 +9,11 @@ pub const IFNAMSIZ: usize = 16;
 /// An interface's name, padded with zeros.
 pub type InterfaceName = [u8; IFNAMSIZ];
 
-/// The names at the first drop of a key in a generation.
+/// The names of the interface and namespace of an aggregation key, at the first drop of the key in a generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 #[cfg_attr(not(target_arch = "bpf"), derive(FromBytes, Immutable, IntoBytes, KnownLayout))]
-pub struct PlaceNames {
+pub struct KeyNames {
     /// The interface's name; zeros if there is no interface, or it is unknown.
     pub interface: InterfaceName,
     /// Inode number of the network namespace; 0 if unknown.
@@ -59,7 +59,7 @@ pub struct TrapNames {
 }
 
 const _: () = {
-    assert!(size_of::<PlaceNames>() == 24);
+    assert!(size_of::<KeyNames>() == 24);
     assert!(size_of::<NamespaceAnswer>() == 40);
     assert!(size_of::<TrapNames>() == TRAP_NAME_LEN + TRAP_GROUP_LEN);
 };

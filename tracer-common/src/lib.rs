@@ -15,6 +15,7 @@ mod event;
 mod filter;
 mod flow;
 mod identity;
+mod refused;
 mod segment;
 mod slots;
 
@@ -43,7 +44,8 @@ pub use flow::{
     FLOW_TABLES, FLOW_TRANSPORT, FLOW_USER, FLOW_WAYS, FlowFacts, FlowRow, FlowSet, FlowSlot, FlowTable, FlowWords,
     KNOWN_ADDRESSES, KNOWN_MARK, KNOWN_PORTS, KNOWN_USER, flow_hash, flow_set,
 };
-pub use identity::{IFNAMSIZ, InterfaceName, NamespaceAnswer, PlaceNames, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
+pub use identity::{IFNAMSIZ, InterfaceName, KeyNames, NamespaceAnswer, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
+pub use refused::{REFUSED_ACCEPT_QUEUE, REFUSED_OTHER, REFUSED_SYN_QUEUE, RefusedSyn, SynCounters, SynState};
 pub use segment::{
     DroppedSegment, Retransmission, SEGMENT_DROPPED, SEGMENT_HEADERS, SEGMENT_RETRANSMITTED, SegmentCounts,
 };

@@ -1,4 +1,4 @@
-//! Counting: every drop is counted in the first of four places that has room: the slot of the cache, a slot of a table,
+//! Counting: every drop is counted in the first of four stores that has room: the slot of the cache, a slot of a table,
 //! the hash, the overflow by reason.
 
 use core::arch::asm;
@@ -8,13 +8,13 @@ use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::maps::{HashMap, PerCpuHashMap};
 use tracer_common::{
-    CacheSlot, DropCount, DropFacts, DropKey, IFNAMSIZ, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED, OVERFLOW_SLOTS,
-    PlaceNames, SOCKET_RECEIVER, WAYS, XdpNote, overflow_slot, slot_of, table_of,
+    CacheSlot, DropCount, DropFacts, DropKey, IFNAMSIZ, KeyNames, KeyWords, NOTED_FILTERED, NOTED_UNDECIDED,
+    OVERFLOW_SLOTS, SOCKET_RECEIVER, WAYS, XdpNote, overflow_slot, slot_of, table_of,
 };
 
 use crate::config::config;
 use crate::guard::Held;
-use crate::maps::{DROPS_0, DROPS_1, OVERFLOW, PLACES_0, PLACES_1, TABLES};
+use crate::maps::{DROPS_0, DROPS_1, NAMES_0, NAMES_1, OVERFLOW, TABLES};
 use crate::memory::Memory;
 use crate::skb::interface_name;
 
@@ -39,7 +39,7 @@ pub(crate) enum Counted {
     Overflow,
 }
 
-/// Counts the current drop, and keeps the names of the place of a new key. `skb` is the packet, or NULL without one.
+/// Counts the current drop, and keeps the names of a new key. `skb` is the packet, or NULL without one.
 #[inline(always)]
 pub(crate) fn count<M: Memory>(held: Held, skb: *const u8) -> Counted {
     let (now, dropped) = (ticks(), held.dropped());
@@ -121,7 +121,7 @@ unsafe fn fits(slot: *mut CacheSlot, key: &KeyWords) -> bool {
 fn count_elsewhere<M: Memory>(held: Held, skb: *const u8, now: u64) -> Counted {
     let dropped = held.dropped();
     let counted = count_by_key(held, &dropped.key, dropped.length, now);
-    // The names are looked up in a single place, so that the verifier walks the kernel's lists once.
+    // The names are looked up at one position of the code, so that the verifier walks the kernel's lists once.
     if counted == Counted::First {
         remember::<M>(held, skb, dropped);
     }
@@ -204,7 +204,7 @@ fn count_by_key(held: Held, key: &DropKey, length: u32, now: u64) -> Counted {
     counted
 }
 
-/// Counts one drop by its key in the first place that has room, if there is one.
+/// Counts one drop by its key in the first store that has room, if there is one.
 #[inline(never)]
 fn count_in_slot_or_hash(held: Held, key: &DropKey, length: u32, now: u64) -> Counted {
     // SAFETY: all elements are this CPU's own.
@@ -328,7 +328,7 @@ fn count_overflow(held: Held, key: &DropKey, length: u32) {
     }
 }
 
-/// Keeps the names of the place of a new key.
+/// Keeps the names of a new key.
 #[inline(always)]
 fn remember<M: Memory>(held: Held, skb: *const u8, dropped: &DropFacts) {
     // SAFETY: the packet is the one of `dropped`.
@@ -336,58 +336,58 @@ fn remember<M: Memory>(held: Held, skb: *const u8, dropped: &DropFacts) {
     keep_names(held, &dropped.key, &names);
 }
 
-/// The names of the place of a drop.
+/// The names of the interface and namespace of a drop.
 ///
 /// # Safety
 /// `skb` must be the packet of `dropped`, or NULL without one.
 #[inline(always)]
-pub(crate) unsafe fn names<M: Memory>(skb: *const u8, dropped: &DropFacts) -> PlaceNames {
+pub(crate) unsafe fn names<M: Memory>(skb: *const u8, dropped: &DropFacts) -> KeyNames {
     // SAFETY: the caller's.
     let interface = unsafe { interface_name::<M>(skb, dropped) };
-    PlaceNames { interface, netns_inum: dropped.netns_inum, padding: 0 }
+    KeyNames { interface, netns_inum: dropped.netns_inum, padding: 0 }
 }
 
-/// Keeps the names that belong to a new key, unless those of its place are the same. Without room the names are unknown;
+/// Keeps the names that belong to a new key, unless those of its interface are the same. Without room the names are unknown;
 /// the count is not affected.
 #[inline(always)]
-fn keep_names(held: Held, key: &DropKey, names: &PlaceNames) {
+fn keep_names(held: Held, key: &DropKey, names: &KeyNames) {
     if key.netns == 0 {
         // Nothing has a name in an unknown namespace.
         return;
     }
-    let (places, place) = (places(held), key.place());
+    let (map, shared_key) = (names_map(held), key.names_key());
     // SAFETY: names that another CPU is replacing by unknown ones are taken for others, or for those that they were.
-    if unsafe { places.get(place) }.is_some_and(|known| have_same_words(known, names)) {
+    if unsafe { map.get(shared_key) }.is_some_and(|known| have_same_words(known, names)) {
         return;
     }
-    if places.insert(place, names, BPF_NOEXIST.into()).is_err()
-        && places.insert(key, names, BPF_NOEXIST.into()) == Err(NO_ROOM)
+    if map.insert(shared_key, names, BPF_NOEXIST.into()).is_err()
+        && map.insert(key, names, BPF_NOEXIST.into()) == Err(NO_ROOM)
     {
-        // The names of the place are not those of all its keys.
-        let unknown = PlaceNames { interface: [0; IFNAMSIZ], netns_inum: names.netns_inum, padding: 0 };
-        let _ = places.insert(place, unknown, BPF_EXIST.into());
+        // The names of the interface are not those of all its keys.
+        let unknown = KeyNames { interface: [0; IFNAMSIZ], netns_inum: names.netns_inum, padding: 0 };
+        let _ = map.insert(shared_key, unknown, BPF_EXIST.into());
     }
 }
 
-/// Gives a key the names of another key of the same place.
+/// Gives a key the names of another key of the same interface.
 #[inline(always)]
 fn share_names(held: Held, from: &DropKey, to: &DropKey) {
     // SAFETY: names of keys are written before they are in the map, and never changed.
-    if let Some(names) = unsafe { places(held).get(from) } {
+    if let Some(names) = unsafe { names_map(held).get(from) } {
         keep_names(held, to, names);
     }
 }
 
 /// The names of the current generation.
 #[inline(always)]
-fn places(held: Held) -> &'static HashMap<DropKey, PlaceNames> {
-    if held.generation() == 0 { &PLACES_0 } else { &PLACES_1 }
+fn names_map(held: Held) -> &'static HashMap<DropKey, KeyNames> {
+    if held.generation() == 0 { &NAMES_0 } else { &NAMES_1 }
 }
 
 /// Compares without a call, as [`is`].
 #[inline(always)]
-fn have_same_words(one: &PlaceNames, other: &PlaceNames) -> bool {
-    const WORDS: usize = size_of::<PlaceNames>() / size_of::<u64>();
+fn have_same_words(one: &KeyNames, other: &KeyNames) -> bool {
+    const WORDS: usize = size_of::<KeyNames>() / size_of::<u64>();
     let [one, other] = [one, other].map(|names| (&raw const *names).cast::<u64>());
     // SAFETY: names are whole words, without holes.
     (0..WORDS).fold(0, |differ, at| differ | unsafe { one.add(at).read_unaligned() ^ other.add(at).read_unaligned() })

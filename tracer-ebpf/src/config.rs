@@ -49,7 +49,7 @@ pub(crate) fn kernel_space() -> u64 {
 }
 
 /// The position of a value in a structure.
-pub(crate) trait Place: Copy {
+pub(crate) trait Position: Copy {
     /// The offset; [`tracer_common::ABSENT`] if this kernel has no such field.
     fn offset(self) -> u32;
 
@@ -78,7 +78,7 @@ unsafe fn narrow<T: Copy>(value: u64) -> T {
     }
 }
 
-impl<const AT: usize, const WORD: usize> Place for Field<AT, WORD> {
+impl<const AT: usize, const WORD: usize> Position for Field<AT, WORD> {
     #[inline(always)]
     fn offset(self) -> u32 {
         let start = constant::<AT>();
@@ -118,7 +118,7 @@ impl<const AT: usize, const WORD: usize> Place for Field<AT, WORD> {
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<const OFFSET: usize>;
 
-impl<const OFFSET: usize> Place for Bytes<OFFSET> {
+impl<const OFFSET: usize> Position for Bytes<OFFSET> {
     #[inline(always)]
     fn offset(self) -> u32 {
         OFFSET as u32

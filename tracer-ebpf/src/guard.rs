@@ -7,10 +7,25 @@
 use core::arch::asm;
 use core::ptr::{read_volatile, write_volatile};
 
-use tracer_common::{Counts, CpuState, DropFacts};
+use tracer_common::{Counts, CpuState, DropFacts, MOST_HOLDERS};
 
+use crate::log;
 use crate::maps::{COUNTS, CPU_STATE, GENERATION};
-use crate::probe::{HOLDERS, Holder};
+
+/// The programs that hold the guard, each with a mark of its own in [`tracer_common::CpuState::busy`].
+#[derive(Clone, Copy)]
+pub(crate) enum Holder {
+    KfreeSkb,
+    XdpException,
+    XdpRedirectErr,
+    DevlinkTrapReport,
+    UdpFailQueueRcvSkb,
+}
+
+/// The number of [`Holder`]s.
+const HOLDERS: usize = Holder::UdpFailQueueRcvSkb as usize + 1;
+
+const _: () = assert!(HOLDERS <= MOST_HOLDERS);
 
 /// The state that a program uses while it holds the guard. All of it belongs to this CPU.
 #[derive(Clone, Copy)]
@@ -71,6 +86,9 @@ pub(crate) fn take(holder: Holder) -> Option<Guard> {
         }
         add_atomically(&raw mut (*state).nested, 1);
     }
+    if log::is_on() {
+        log::nested();
+    }
     None
 }
 
@@ -125,6 +143,9 @@ unsafe fn guarded(state: *mut CpuState, holder: Holder) -> Option<Guard> {
             release(state, holder);
             return None;
         };
+        if log::is_on() && (*state).generation != generation {
+            log::generation(generation);
+        }
         (*state).generation = generation;
         Some(Guard { held: Held { state, counts }, holder })
     }

@@ -2,7 +2,7 @@
 //! `main.rs` and the modules beside it.
 #![no_std]
 
-/// The object file, aligned as its ELF header must be to be read in place.
+/// The object file, aligned as its ELF header must be to be read without a copy.
 #[cfg(not(target_arch = "bpf"))]
 pub static OBJECT: &[u8] = &ALIGNED.0;
 

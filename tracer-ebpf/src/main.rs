@@ -5,7 +5,7 @@
 //! wanted), and, if records are wanted, send a record ([`record`]) that the sampler lets pass ([`sampler`]). [`segment`] sends what the
 //! join with retransmissions needs. The way in which memory is read depends
 //! on the kernel and on the attach mode ([`memory`]); [`config`] has the constants that userspace writes before
-//! loading.
+//! loading. [`log`] has rare events, for who develops this program.
 //! [`namespace`] is not attached: userspace runs it to find the namespace of an open file.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
@@ -21,6 +21,8 @@ mod flow;
 mod guard;
 #[cfg(target_arch = "bpf")]
 mod headers;
+#[cfg(target_arch = "bpf")]
+mod log;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -9,8 +9,8 @@ use core::cell::UnsafeCell;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use tracer_common::{
-    Counts, CpuState, DropCount, DropKey, FlowBucket, FlowKey, FlowTable, GENERATIONS, NamespaceAnswer, OVERFLOW_SLOTS,
-    OverflowCount, PlaceNames, SiteBucket, SiteKey, Table, TrapNames,
+    Counts, CpuState, DropCount, DropKey, FlowBucket, FlowKey, FlowTable, GENERATIONS, KeyNames, NamespaceAnswer,
+    OVERFLOW_SLOTS, OverflowCount, RefusedSyn, SiteBucket, SiteKey, SynState, Table, TrapNames,
 };
 
 /// The state of each CPU: one element.
@@ -52,12 +52,12 @@ pub(crate) static DROPS_0: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::wi
 #[map]
 pub(crate) static DROPS_1: PerCpuHashMap<DropKey, DropCount> = PerCpuHashMap::with_max_entries(8192, 0);
 
-/// Names by [`DropKey::place`], stored at the first drop of a key in the generation; names that differ, by the key.
+/// Names by [`DropKey::names_key`], stored at the first drop of a key in the generation; names that differ, by the key.
 #[map]
-pub(crate) static PLACES_0: HashMap<DropKey, PlaceNames> = HashMap::with_max_entries(8192, 0);
-/// As [`PLACES_0`], of the other generation.
+pub(crate) static NAMES_0: HashMap<DropKey, KeyNames> = HashMap::with_max_entries(8192, 0);
+/// As [`NAMES_0`], of the other generation.
 #[map]
-pub(crate) static PLACES_1: HashMap<DropKey, PlaceNames> = HashMap::with_max_entries(8192, 0);
+pub(crate) static NAMES_1: HashMap<DropKey, KeyNames> = HashMap::with_max_entries(8192, 0);
 
 /// Counts by reason of the keys for which the hash was full: the slots of one generation, then those of the other.
 #[map]
@@ -86,6 +86,18 @@ pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// Dropped segments of TCP, and retransmissions.
 #[map]
 pub(crate) static SEGMENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// The state of each CPU while it answers a SYN: one element.
+#[map]
+pub(crate) static SYN: PerCpuArray<SynState> = PerCpuArray::with_max_entries(1, 0);
+
+/// Refused SYNs. Nothing is ever taken out.
+#[map]
+pub(crate) static REFUSED: HashMap<RefusedSyn, u64> = HashMap::with_max_entries(1, 0);
+
+/// The refused SYNs that found no room in [`REFUSED`], without the address that sent them.
+#[map]
+pub(crate) static REFUSED_OTHERS: HashMap<RefusedSyn, u64> = HashMap::with_max_entries(1, 0);
 
 /// The answer of [`crate::namespace`]: one element.
 #[map]

@@ -13,7 +13,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{ABSENT, CALL_RDONLY_CAST, DropFacts, READ_CAST};
 
-use crate::config::{Bytes, Place, at, config};
+use crate::config::{Bytes, Position, at, config};
 
 /// Reads fields of kernel structures: 0 for a field that this kernel does not have.
 pub(crate) trait Memory {
@@ -21,16 +21,16 @@ pub(crate) trait Memory {
     ///
     /// # Safety
     /// `skb` must be the tracepoint's; `T` must be a plain number or pointer.
-    unsafe fn field<T: Copy + Default>(skb: *const u8, place: impl Place) -> T;
+    unsafe fn field<T: Copy + Default>(skb: *const u8, position: impl Position) -> T;
 
     /// Reads a field of the tracepoint's `sk_buff` that is a pointer to a structure, for [`Memory::root`].
     ///
     /// # Safety
     /// As [`Memory::field`].
     #[inline(always)]
-    unsafe fn pointer(skb: *const u8, place: impl Place) -> *const u8 {
+    unsafe fn pointer(skb: *const u8, position: impl Position) -> *const u8 {
         // SAFETY: the caller's.
-        unsafe { Self::field::<usize>(skb, place) as *const u8 }
+        unsafe { Self::field::<usize>(skb, position) as *const u8 }
     }
 
     /// Converts a pointer that was read from the `sk_buff` or passed as an argument for [`Memory::load`]. `type_id` is
@@ -50,14 +50,14 @@ pub(crate) trait Memory {
     ///
     /// # Safety
     /// `base` must come from [`Memory::root`] or [`Memory::load`]; `T` must be a plain number or pointer.
-    unsafe fn load<T: Copy + Default>(base: *const u8, place: impl Place) -> T;
+    unsafe fn load<T: Copy + Default>(base: *const u8, position: impl Position) -> T;
 
     /// Reads a field of a structure whose address is a mere number to the verifier; 0 where it cannot be read. The result
     /// is a mere number as well.
     ///
     /// # Safety
     /// `T` must be a plain number.
-    unsafe fn chase<T: Copy + Default>(address: u64, place: impl Place) -> T;
+    unsafe fn chase<T: Copy + Default>(address: u64, position: impl Position) -> T;
 }
 
 /// For programs whose arguments have types (`tp_btf`).
@@ -65,17 +65,17 @@ pub(crate) struct Typed;
 
 impl Memory for Typed {
     #[inline(always)]
-    unsafe fn field<T: Copy + Default>(skb: *const u8, place: impl Place) -> T {
+    unsafe fn field<T: Copy + Default>(skb: *const u8, position: impl Position) -> T {
         // SAFETY: the verifier checks the access as one of a field.
-        unsafe { place.load(skb) }
+        unsafe { position.load(skb) }
     }
 
     /// Reads through an untrusted pointer: for a pointer that is read through a trusted one, the verifier searches all
     /// names of the kernel's BTF (`btf_nested_type_is_trusted`), which takes a millisecond each time.
     #[inline(always)]
-    unsafe fn pointer(skb: *const u8, place: impl Place) -> *const u8 {
+    unsafe fn pointer(skb: *const u8, position: impl Position) -> *const u8 {
         // SAFETY: the caller's.
-        unsafe { place.load(rdonly_cast(skb, config!(types.sk_buff))) }
+        unsafe { position.load(rdonly_cast(skb, config!(types.sk_buff))) }
     }
 
     #[inline(always)]
@@ -99,15 +99,15 @@ impl Memory for Typed {
     }
 
     #[inline(always)]
-    unsafe fn load<T: Copy + Default>(base: *const u8, place: impl Place) -> T {
+    unsafe fn load<T: Copy + Default>(base: *const u8, position: impl Position) -> T {
         // SAFETY: the verifier checks the access, and makes it fault-tolerant, because the pointer is not trusted.
-        unsafe { place.load(base) }
+        unsafe { position.load(base) }
     }
 
     #[inline(always)]
-    unsafe fn chase<T: Copy + Default>(address: u64, place: impl Place) -> T {
+    unsafe fn chase<T: Copy + Default>(address: u64, position: impl Position) -> T {
         if config!(reads) == READ_CAST {
-            let offset = place.offset();
+            let offset = position.offset();
             if offset == ABSENT {
                 return T::default();
             }
@@ -117,7 +117,7 @@ impl Memory for Typed {
         }
         if config!(may_probe) != 0 {
             // SAFETY: the helper fails on addresses that cannot be read.
-            return unsafe { probe(address as *const u8, place) };
+            return unsafe { probe(address as *const u8, position) };
         }
         T::default()
     }
@@ -128,9 +128,9 @@ pub(crate) struct Probe;
 
 impl Memory for Probe {
     #[inline(always)]
-    unsafe fn field<T: Copy + Default>(skb: *const u8, place: impl Place) -> T {
+    unsafe fn field<T: Copy + Default>(skb: *const u8, position: impl Position) -> T {
         // SAFETY: the helper fails on addresses that cannot be read.
-        unsafe { probe(skb, place) }
+        unsafe { probe(skb, position) }
     }
 
     #[inline(always)]
@@ -149,15 +149,15 @@ impl Memory for Probe {
     }
 
     #[inline(always)]
-    unsafe fn load<T: Copy + Default>(base: *const u8, place: impl Place) -> T {
+    unsafe fn load<T: Copy + Default>(base: *const u8, position: impl Position) -> T {
         // SAFETY: as in `field`.
-        unsafe { probe(base, place) }
+        unsafe { probe(base, position) }
     }
 
     #[inline(always)]
-    unsafe fn chase<T: Copy + Default>(address: u64, place: impl Place) -> T {
+    unsafe fn chase<T: Copy + Default>(address: u64, position: impl Position) -> T {
         // SAFETY: as in `field`.
-        unsafe { probe(address as *const u8, place) }
+        unsafe { probe(address as *const u8, position) }
     }
 }
 
@@ -168,8 +168,8 @@ impl Memory for Probe {
 /// # Safety
 /// `T` must be a plain number or pointer.
 #[inline(always)]
-unsafe fn probe<T: Copy + Default>(base: *const u8, place: impl Place) -> T {
-    let offset = place.offset();
+unsafe fn probe<T: Copy + Default>(base: *const u8, position: impl Position) -> T {
+    let offset = position.offset();
     if offset == ABSENT {
         return T::default();
     }

@@ -66,7 +66,7 @@ fn one_block(criterion: &mut Criterion) {
             for record in black_box(&ring) {
                 block.push(Record::used(record).expect("a record"));
             }
-            normaliser.block_names(&block, &mut names, |_| None, false);
+            normaliser.block_names(&block, &mut names, None, false);
             sink.block(&block, &names).expect("the output takes all");
         };
         let mut nowhere = Dtr::new(io::sink(), RawOptions::default());

@@ -23,21 +23,21 @@ const BATCH: u64 = 1024;
 const SPACING_NS: u64 = 800;
 /// Drops that wait for the drop monitor's message.
 const IN_FLIGHT: u64 = 10_000;
-const PLACES: u64 = 8;
+const SITES: u64 = 8;
 
 struct Run {
     union: Union,
     normaliser: Normaliser,
     /// The clock of the drop monitor's timestamps.
     clock: Clock,
-    /// The drop monitor's places, eight of them.
+    /// The drop monitor's keys, one for each of eight drop sites.
     net_dm_keys: Vec<Arc<NamedKey>>,
     bytes: [u8; 128],
     next: u64,
 }
 
 fn report(index: u64) -> Report {
-    let key = DropKey { location: 0xffff_ffff_8204_5927 + index % PLACES * 64, reason: 2, ..DropKey::default() };
+    let key = DropKey { location: 0xffff_ffff_8204_5927 + index % SITES * 64, reason: 2, ..DropKey::default() };
     let header = RecordHeader { timestamp_ns: index * SPACING_NS, key, length: 106, ..RecordHeader::default() };
     Report { header, start: PacketStart::Mac }
 }
@@ -45,8 +45,8 @@ fn report(index: u64) -> Report {
 impl Run {
     fn begun(kept: usize) -> Self {
         let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), None, None);
-        let key = |index| normaliser.named_key(&report(index).header.key, report(index).names(), |_| None);
-        let net_dm_keys = (0..PLACES).map(key).collect();
+        let key = |index| normaliser.named_key(&report(index).header.key, report(index).names(), None);
+        let net_dm_keys = (0..SITES).map(key).collect();
         let union = Union::new(UnionOptions::of_bytes(128, kept));
         let mut run = Self { union, normaliser, clock: Clock::new(), net_dm_keys, bytes: [0x5a; 128], next: 0 };
         while run.next < 2_000_000 {
@@ -62,12 +62,12 @@ impl Run {
             // The position of TCP's sequence number.
             bytes[34..42].copy_from_slice(&index.to_be_bytes());
             let report = report(index);
-            let key = normaliser.named_key(&report.header.key, report.names(), |_| None);
+            let key = normaliser.named_key(&report.header.key, report.names(), None);
             union.take(now, Origin::Ebpf, &normaliser.event(&report, bytes, &key, None, &[]));
             while union.next_settled().is_some() {}
             let Some(late) = index.checked_sub(IN_FLIGHT) else { continue };
             bytes[34..42].copy_from_slice(&late.to_be_bytes());
-            let key = &net_dm_keys[usize::try_from(late % PLACES).unwrap_or(0)];
+            let key = &net_dm_keys[usize::try_from(late % SITES).unwrap_or(0)];
             let (timestamp, start) = (Timestamp(clock.real(late * SPACING_NS).0 + 3_000), PacketStart::Mac);
             let event = DropEvent {
                 stack: &[],

@@ -9,21 +9,26 @@ use droptrace_base::hostile::{Check, assert_json, assert_readable};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::backend::dtr::{BlockHeader, FILE_HEADER};
+use crate::backend::history::{intervals, resealed};
 use crate::backend::replay::Recording;
 use crate::cli::replay::replay_into;
 use crate::dimension::Dimensions;
-use crate::domain::event::PacketStart;
+use crate::domain::event::{PacketStart, Timestamp};
+use crate::domain::past::Span;
 use crate::filter::question::Question;
 use crate::filter::{Answers, Filter, check};
 #[cfg(feature = "agent")]
 use crate::metrics::web_config::WebConfig;
+use crate::pipeline::past::PastSum;
+use crate::render::Size;
 use crate::render::rank::Sort;
-use crate::sink::{DropSink, StatJson, StatSink, TraceJson, TraceText, TraceTextOptions};
+use crate::sink::{DropSink, StatJson, StatOptions, StatSink, StatText, TraceJson, TraceText, TraceTextOptions};
 
 /// All of them, by the name of the folder that holds the reader's examples.
 pub const ALL: &[(&str, Check)] = &[
     ("recording", recording),
     ("blocks", blocks),
+    ("history", history),
     ("filter", filter),
     #[cfg(feature = "agent")]
     ("web_config", web_config),
@@ -36,7 +41,7 @@ pub const ALL: &[(&str, Check)] = &[
 pub fn recording(bytes: &[u8]) {
     let Ok(mut recording) = Recording::read(Cursor::new(bytes.to_vec())) else { return };
     let (mut text, mut json) = (Vec::new(), Vec::new());
-    let options = TraceTextOptions { color: false, home_netns: 1, seen_by: true };
+    let options = TraceTextOptions { color: false, home_netns: 1, seen_by: true, local_time: true };
     let mut sinks: [Box<dyn DropSink + '_>; 2] =
         [Box::new(TraceText::new(&mut text, options)), Box::new(TraceJson::new(&mut json))];
     let totals = replay_into(&mut recording, &mut sinks).expect("memory takes it");
@@ -72,6 +77,33 @@ fn seal(bytes: &mut [u8], at: usize) -> Option<usize> {
     Some(end)
 }
 
+/// A file of a history is read to its end, whatever is in its frames, and its intervals are summed up and shown. The checksums of
+/// frames are made right first.
+///
+/// # Panics
+/// As [`recording`].
+pub fn history(bytes: &[u8]) {
+    let always = Span { from: Timestamp(0), to: Timestamp(u64::MAX) };
+    let mut sum = PastSum::new(always, None);
+    intervals(&resealed(bytes.to_vec()), always).for_each(|read| sum.add(read));
+    let Some(report) = sum.report(Timestamp(u64::MAX)) else { return };
+    let (mut text, mut json) = (Vec::new(), Vec::new());
+    let options = StatOptions {
+        by: None,
+        sort: Sort::default(),
+        top: Some(0),
+        home_netns: 1,
+        color: false,
+        recorded: None,
+        live: false,
+        size: Box::new(|| Size { width: 100, height: None }),
+    };
+    StatText::new(&mut text, options).report(&report).expect("memory takes it");
+    StatJson::new(&mut json, Sort::default(), Dimensions::all()).report(&report).expect("memory takes it");
+    assert_readable(&text);
+    assert_json(&json);
+}
+
 /// Answers yes to questions of an even length.
 struct SomeAnswers;
 
@@ -81,7 +113,7 @@ impl Answers for SomeAnswers {
     }
 }
 
-/// A filter is refused at a place within its text, or its code is safe and runs to its end, on its own text as a packet.
+/// A filter is refused at a position in its text, or its code is safe and runs to its end, on its own text as a packet.
 ///
 /// # Panics
 /// Where the code would leave its bounds, a run depends on anything but the packet, or the error has characters that hide.

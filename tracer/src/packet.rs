@@ -14,12 +14,13 @@ mod view;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-pub use decode::{LinkHeader, decode, link_header};
+pub use decode::decode;
+pub(crate) use decode::{LinkHeader, link_header};
 pub use names::TransportName;
 pub use view::view;
 
 /// The most VLAN tags, outermost first. More than two are not in use.
-pub const MAX_VLANS: usize = 3;
+pub(crate) const MAX_VLANS: usize = 3;
 
 /// A decoded packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct Decoded {
 impl Decoded {
     /// Adds the tag that the kernel removed from the bytes, which was the outermost.
     #[must_use]
-    pub fn with_tag(mut self, id: Option<u16>) -> Self {
+    pub(crate) fn with_tag(mut self, id: Option<u16>) -> Self {
         if let Some(id) = id {
             self.vlans.prepend(id);
         }
@@ -197,7 +198,7 @@ pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
     /// Returns whether the acknowledgment number is valid.
-    pub const fn has_ack(self) -> bool {
+    pub(crate) const fn has_ack(self) -> bool {
         self.0 & 0x10 != 0
     }
 }

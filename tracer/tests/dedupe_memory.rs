@@ -85,7 +85,7 @@ fn the_steady_state_allocates_nothing() {
     }
 }
 
-/// Also with the bytes of packets, which wait with them, and the names of their places.
+/// Also with the bytes of packets, which wait with them, and the names of their keys.
 #[test]
 fn drops_with_their_bytes_are_joined_without_allocating() {
     let reason = Reason { value: Some(6), subsystem: "core".into(), name: "SOCKET_RCVBUFF".into() };

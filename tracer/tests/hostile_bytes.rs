@@ -176,6 +176,11 @@ fn changed_blocks() {
 }
 
 #[test]
+fn changed_histories() {
+    read_changed("history");
+}
+
+#[test]
 fn changed_web_configs() {
     read_changed("web_config");
 }
@@ -187,5 +192,13 @@ fn changed_answers() {
 
 #[test]
 fn all_readers_are_tested() {
-    assert!(readers().map(|(name, _)| name).eq(["recording", "blocks", "filter", "web_config", "snapshot", "answer"]));
+    assert!(readers().map(|(name, _)| name).eq([
+        "recording",
+        "blocks",
+        "history",
+        "filter",
+        "web_config",
+        "snapshot",
+        "answer"
+    ]));
 }

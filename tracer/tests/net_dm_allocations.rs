@@ -37,9 +37,9 @@ fn alerts_are_read_without_allocating() {
             Attribute::Payload(&[7; 128]),
         ],
     );
-    let mut places = 64_u32.to_ne_bytes().to_vec();
-    places.resize(4 + 64 * 12, 1);
-    let summary = alert(1, &[Attribute::Places(&places)]);
+    let mut sites = 64_u32.to_ne_bytes().to_vec();
+    sites.resize(4 + 64 * 12, 1);
+    let summary = alert(1, &[Attribute::Sites(&sites)]);
 
     let (mut lengths, mut hits) = (0_u64, 0_u64);
     let ((), counts) = measured(|| {
@@ -49,7 +49,7 @@ fn alerts_are_read_without_allocating() {
                     let (command, attributes) = message.unwrap().generic().unwrap();
                     match Message::parse(command, attributes).unwrap().0 {
                         Message::Packet(alert) => lengths += u64::from(alert.length),
-                        Message::Summary(alert) => hits += alert.places().map(|(_, hits)| u64::from(hits)).sum::<u64>(),
+                        Message::Summary(alert) => hits += alert.sites().map(|(_, hits)| u64::from(hits)).sum::<u64>(),
                         other => panic!("{other:?}"),
                     }
                 }

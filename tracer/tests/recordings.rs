@@ -158,7 +158,7 @@ fn recording_without_call_stacks_is_no_flame_graph() {
     assert!(output.status.code() == Some(2) && text(&output.stderr).contains("'--stat' shows a table"), "{output:?}");
 }
 
-/// Drops that both heard, when the kernel program's records are read five seconds after all alerts, and what came before
+/// Drops that both backends reported, when the kernel program's records are read five seconds after all alerts, and what came before
 /// `settled` was read by then.
 fn joined_when_read_late(settled: u64) -> Value {
     let plain = zstd::decode_all(&fs::read(recording(BOTH)).unwrap()[..]).unwrap();

@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::support::cargo::cargo;
+use crate::support::cargo::{cargo, root};
 use crate::support::process::{self, announce};
-use crate::{build_ebpf, ebpf, test};
+use crate::{build_ebpf, ebpf, fuzz, kubernetes, test};
 
 /// Runs everything that a change must pass; stops at the first step that fails.
 ///
-/// The steps are formatting, clippy on the host's code and on the kernel program's, droptrace without its features and with
+/// The steps are the lock files, formatting, clippy on the host's code and on the kernel program's, droptrace without its features and with
 /// each of them alone, documentation without warnings, cargo-deny, a comparison of the checked-in object with a fresh
-/// build, and at last all tests.
+/// build, the Helm chart, and at last all tests.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Leave out the tests, for a caller that runs them next
@@ -30,7 +30,8 @@ enum Outcome {
 
 type Step = (&'static str, fn() -> Result<Outcome>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 10] = [
+    ("lock files", locks),
     ("format", format),
     ("clippy", clippy),
     ("clippy of the kernel program", kernel_clippy),
@@ -39,6 +40,7 @@ const STEPS: [Step; 8] = [
     ("dependencies", dependencies),
     ("advisories", advisories),
     ("kernel program's object", object),
+    ("Helm chart", chart),
 ];
 
 pub(crate) fn run(args: &Args) -> ExitCode {
@@ -76,12 +78,25 @@ fn summary(done: usize, skipped: &[&str]) -> String {
     format!("{passed} of {} steps before the tests passed{skipped}", STEPS.len())
 }
 
+/// A change to the manifests of the workspace can leave the other lock file behind, that of the fuzz targets.
+fn locks() -> Result<Outcome> {
+    for manifest in [root().join("Cargo.toml"), fuzz::manifest()] {
+        let mut command = cargo();
+        command.args(["metadata", "--locked", "--format-version", "1", "--manifest-path"]).arg(&manifest);
+        let what = || format!("`cargo update --workspace --manifest-path {}` mends its Cargo.lock", manifest.display());
+        process::output(&mut command).with_context(what)?;
+    }
+    Ok(Outcome::Passed)
+}
+
 fn format() -> Result<Outcome> {
-    passed(process::run(cargo().args(["fmt", "--all", "--check"])))
+    for manifest in [root().join("Cargo.toml"), fuzz::manifest()] {
+        process::run(cargo().args(["fmt", "--all", "--check", "--manifest-path"]).arg(manifest))?;
+    }
+    Ok(Outcome::Passed)
 }
 
 fn clippy() -> Result<Outcome> {
-    // With `--locked`, this step finds a Cargo.lock that is older than the manifests.
     // The feature `pages` adds the part for packagers.
     let what = ["--locked", "--workspace", "--all-targets", "--features", "tracer/pages"];
     passed(process::run(cargo().arg("clippy").args(what).args(["--", "-D", "warnings"])))
@@ -132,6 +147,13 @@ fn object() -> Result<Outcome> {
     passed(build_ebpf::build(true))
 }
 
+fn chart() -> Result<Outcome> {
+    match kubernetes::set_up() {
+        Ok(python) => passed(kubernetes::check(&python, false)),
+        Err(error) => Ok(Outcome::Skipped(format!("Helm is not available here: {error:#}"))),
+    }
+}
+
 fn passed(result: Result<()>) -> Result<Outcome> {
     result.map(|()| Outcome::Passed)
 }
@@ -142,7 +164,9 @@ mod tests {
 
     #[test]
     fn skipped_step_does_not_count_as_passed() {
-        assert_eq!(summary(8, &["advisories"]), "7 of 8 steps before the tests passed, skipped: advisories");
-        assert_eq!(summary(2, &[]), "2 of 8 steps before the tests passed");
+        let all = STEPS.len();
+        let skipped = format!("8 of {all} steps before the tests passed, skipped: advisories");
+        assert_eq!(summary(9, &["advisories"]), skipped);
+        assert_eq!(summary(2, &[]), format!("2 of {all} steps before the tests passed"));
     }
 }

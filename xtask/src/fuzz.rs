@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -11,8 +12,6 @@ use crate::support::cargo::{self, Toolchain};
 use crate::support::process::{self, announce};
 use crate::support::{apt, paths};
 
-/// The number of fuzzers that run at a time.
-const SIDE_BY_SIDE: usize = 2;
 /// The most memory that a reader may use for hostile bytes, in MiB.
 const MEMORY: u32 = 2048;
 /// The most time that a reader may use for them, in seconds.
@@ -37,6 +36,9 @@ pub(crate) struct Args {
     /// Seconds for each target
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+    /// Targets that run at a time
+    #[arg(long, value_name = "N", default_value = "2")]
+    jobs: NonZero<usize>,
     /// Targets, such as snapshot or recording [default: all]
     targets: Vec<String>,
 }
@@ -47,15 +49,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         bail!("no target `{unknown}`; the targets are {}", all.join(", "));
     }
     let chosen = if args.targets.is_empty() { &all } else { &args.targets };
-    fuzz(chosen, args.seconds)?;
+    fuzz(chosen, args)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs fuzz targets, some of them in parallel.
-fn fuzz(targets: &[impl AsRef<str>], seconds: u32) -> Result<()> {
+fn fuzz(targets: &[impl AsRef<str>], &Args { seconds, jobs, .. }: &Args) -> Result<()> {
     let binaries = build()?;
     let mut failed = Vec::new();
-    for some in targets.chunks(SIDE_BY_SIDE) {
+    for some in targets.chunks(jobs.get()) {
         let running =
             some.iter().map(|target| start(&binaries, target.as_ref(), seconds)).collect::<Result<Vec<_>>>()?;
         for (target, mut child) in some.iter().map(AsRef::as_ref).zip(running) {
@@ -79,6 +81,11 @@ fn folder() -> PathBuf {
     cargo::root().join("tracer/fuzz")
 }
 
+/// The targets are no member of the workspace, because only they need libFuzzer; they have a lock file of their own.
+pub(crate) fn manifest() -> PathBuf {
+    folder().join("Cargo.toml")
+}
+
 fn targets() -> Result<Vec<String>> {
     let folder = folder().join("fuzz_targets");
     let entries = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
@@ -100,7 +107,7 @@ fn build() -> Result<PathBuf> {
     let mut command = cargo::cargo();
     // With an explicit target, the flags do not apply to build scripts.
     command.args(["build", "--release", "--locked", "--target", &host, "--target-dir"]).arg(&target);
-    command.arg("--manifest-path").arg(folder().join("Cargo.toml"));
+    command.arg("--manifest-path").arg(manifest());
     let mut flags: Vec<OsString> = COVERAGE.map(OsString::from).to_vec();
     flags.extend(paths::remap_flags()?);
     cargo::set_rustflags(&mut command, &flags)?;
@@ -143,7 +150,7 @@ mod tests {
 
     #[test]
     fn each_target_is_a_binary_of_the_manifest() {
-        let manifest = fs::read_to_string(folder().join("Cargo.toml")).unwrap();
+        let manifest = fs::read_to_string(manifest()).unwrap();
         for target in targets().unwrap() {
             assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
         }

@@ -9,7 +9,11 @@ mod ci;
 mod dist;
 mod ebpf;
 mod fuzz;
+mod image;
+mod kernels;
+mod kubernetes;
 mod run;
+mod soak;
 mod support;
 mod test;
 mod vm;
@@ -37,8 +41,12 @@ enum Command {
     Ci(ci::Args),
     Bench(bench::Args),
     Vm(vm::Args),
+    Kernels(kernels::Args),
     Dist(dist::Args),
+    Image(image::Args),
+    Kubernetes(kubernetes::Args),
     Fuzz(fuzz::Args),
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,8 +57,12 @@ fn main() -> ExitCode {
         Command::Ci(args) => Ok(ci::run(&args)),
         Command::Bench(args) => bench::run(&args),
         Command::Vm(args) => vm::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
         Command::Dist(args) => dist::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::Kubernetes(args) => kubernetes::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Soak(args) => soak::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("xtask: error: {error:#}");

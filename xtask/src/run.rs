@@ -34,8 +34,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Err(command.exec()).with_context(|| format!("cannot start `{}`", process::line(&command)))
 }
 
-/// Whether the command that droptrace gets needs no optional features. Without a command, droptrace does what `stat`
-/// does.
+/// Whether the command that droptrace gets needs no optional features. Without a command, a droptrace without the feature `top`
+/// does what `stat` does: the first run in a checkout need not wait for the 15 packages of the screen.
 fn is_plain(arguments: &[OsString]) -> bool {
     let Some(first) = arguments.first() else { return true };
     let is_option = first.as_encoded_bytes().starts_with(b"-");

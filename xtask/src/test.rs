@@ -4,27 +4,38 @@ use std::io::{self, BufRead, BufReader, Write, stdout};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 
 use crate::support::apt;
-use crate::support::cargo::{self, Toolchain};
+use crate::support::cargo;
+use crate::support::openssh;
 use crate::support::process::{self, announce};
 use crate::support::prometheus;
 use crate::support::tally::Tally;
+use crate::support::test_build::{Executable, Targets, TestBuild};
 use crate::support::victoria_metrics;
 use crate::vm;
-use crate::vm::matrix::Selection;
+use crate::vm::selection::Selection;
 
 /// Programs with which tests provoke drops or compare droptrace, and Debian's packages that contain them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
+    ("ss", "iproute2"),
+    ("nstat", "iproute2"),
+    ("sysctl", "procps"),
+    ("conntrack", "conntrack"),
     ("nft", "nftables"),
     ("iptables-nft", "iptables"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
     ("tshark", "tshark"),
+    ("rpmbuild", "rpm"),
+    ("ssh", "openssh-client"),
 ];
+
+/// The variable from which tests know the binary that they start.
+const BINARY: &str = "DROPTRACE_BIN";
 
 /// The hint for tests that were not selected.
 const REST: &str = "Nothing ran on other kernels. `cargo xtask test --kernels default` runs the tests on them as well, \
@@ -61,21 +72,31 @@ impl Args {
 pub(crate) fn run(args: &Args) -> ExitCode {
     set_up();
     let mut tally = Tally::default();
-    let here: &[fn(&mut Tally) -> Result<()>] = if args.only_kernels { &[] } else { &[host_tests, kernel_tests] };
-    let mut results: Vec<_> = here.iter().map(|suite| suite(&mut tally)).collect();
-    results.push(vm::matrix::run(&args.selection(), &args.matrix, &mut tally));
-    let broken: Vec<_> = results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    let mut broken = if args.only_kernels { Vec::new() } else { tests_here(&mut tally) };
+    broken.extend(vm::matrix::run(&args.selection(), &args.matrix, &mut tally).err());
     report(&tally, &broken, args.leaves_kernels_out().then_some(REST))
 }
 
-/// Installs the programs of tests if that is possible, and otherwise reports which are missing.
+/// Fetches and installs the programs of tests if that is possible, and otherwise reports which are missing.
 fn set_up() {
     if let Err(error) = prometheus::set_up() {
         announce(format_args!("without Prometheus, tests of the fleet will be skipped ({error:#})"));
     }
+    if let Err(error) = prometheus::set_up_alertmanager() {
+        announce(format_args!("without Alertmanager, tests with it will be skipped ({error:#})"));
+    }
     if let Err(error) = victoria_metrics::set_up() {
         announce(format_args!("without VictoriaMetrics, tests with it will be skipped ({error:#})"));
     }
+    install_programs();
+    // The server uses libraries of the client, which is one of the programs.
+    if let Err(error) = openssh::set_up() {
+        announce(format_args!("without OpenSSH's server, tests with it will be skipped ({error:#})"));
+    }
+}
+
+/// Installs the programs of tests that are missing, as root.
+fn install_programs() {
     let missing = PROGRAMS.iter().filter(|(program, _)| process::find_program(program).is_none());
     let (programs, mut packages): (Vec<_>, Vec<_>) = missing.copied().unzip();
     packages.dedup();
@@ -94,40 +115,61 @@ fn set_up() {
     }
 }
 
-/// Unit and documentation tests, which need no privileges.
-fn host_tests(tally: &mut Tally) -> Result<()> {
-    let what = "unit tests and documentation tests";
-    let options = ["test", "--workspace", "--exclude", "tests", "--no-fail-fast"];
-    timed(&format!("building {what}"), || process::run(cargo::cargo_for_tests().args(options).arg("--no-run")))?;
-    timed(what, || run_suite(cargo::cargo_for_tests().args(options), tally, &mut stdout()))
+/// Builds all tests, and runs those of this machine: unit and documentation tests, which need no privileges, and the
+/// tests on this kernel, which run as root. Returns what was no test's failure.
+fn tests_here(tally: &mut Tally) -> Vec<Error> {
+    let build = match timed("building tests", || TestBuild::make(Targets::All, None)) {
+        Ok(build) => build,
+        Err(error) => return vec![error],
+    };
+    let mut documentation = cargo::cargo_for_tests();
+    documentation.args(["test", "--workspace", "--no-fail-fast", "--doc"]);
+    let suites = [
+        ("unit tests", Ok(build.host_tests().map(|test| test.command(None)).collect())),
+        ("documentation tests", Ok(vec![documentation])),
+        ("tests on this kernel", kernel_tests(&build)),
+    ];
+    suites.into_iter().flat_map(|(what, suite)| timed(what, || run_suites(suite, tally))).collect()
 }
 
 /// The tests on this kernel, which are built as this user and run as root.
-fn kernel_tests(tally: &mut Tally) -> Result<()> {
-    let toolchain = Toolchain::find()?;
-    let options = ["test", "--package", "tests", "--no-fail-fast"];
-    let droptrace = timed("building tests on this kernel", || {
-        process::run(cargo::cargo_for_tests().args(options).arg("--no-run"))?;
-        // Tests find one binary next to the other.
-        cargo::build_for_tests("droptrace-fleet", "droptrace-fleet")?;
-        cargo::build_for_tests("tracer", "droptrace")
-    })?;
-    let mut command = cargo::cargo_for_tests();
-    command.args(options).env("DROPTRACE_BIN", droptrace);
-    if !process::is_root() {
-        if let Some(sudo) = process::find_program("sudo") {
-            announce("not root: running them through sudo");
-            let runner = format!("{} --preserve-env=DROPTRACE_BIN,RUST_BACKTRACE --", sudo.display());
-            command.env(runner_variable(&toolchain.host), runner);
-        } else {
-            announce("not root, and there is no sudo here: what needs root will be skipped");
+fn kernel_tests(build: &TestBuild) -> Result<Vec<Command>> {
+    let runner = runner();
+    // Tests find one binary next to the other.
+    let droptrace = build.binary("droptrace")?;
+    let command = |test: &Executable| {
+        let mut command = test.command(runner.as_deref());
+        command.env(BINARY, droptrace);
+        command
+    };
+    Ok(build.kernel_tests().map(command).collect())
+}
+
+fn run_suites(suites: Result<Vec<Command>>, tally: &mut Tally) -> Vec<Error> {
+    match suites {
+        Ok(suites) => {
+            suites.into_iter().filter_map(|mut suite| run_suite(&mut suite, tally, &mut stdout()).err()).collect()
         }
+        Err(error) => vec![error],
     }
-    timed("tests on this kernel", || run_suite(&mut command, tally, &mut stdout()))
+}
+
+/// The command that starts a test as root, unless this process already is.
+fn runner() -> Option<Vec<String>> {
+    if process::is_root() {
+        return None;
+    }
+    let Some(sudo) = process::find_program("sudo") else {
+        announce("not root, and there is no sudo here: what needs root will be skipped");
+        return None;
+    };
+    announce("not root: running them through sudo");
+    let preserved = format!("--preserve-env={BINARY},RUST_BACKTRACE");
+    Some(vec![sudo.display().to_string(), preserved, "--".to_owned()])
 }
 
 /// Runs a step, and reports its duration.
-fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     announce(what);
     let started = Instant::now();
     let result = work();
@@ -135,14 +177,10 @@ fn timed<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-/// The variable with the program that starts the host's executables for cargo.
-fn runner_variable(host: &str) -> String {
-    format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_"))
-}
-
-/// Runs one cargo command, shows its output, and adds it up.
+/// Runs the tests of one command, shows its output, and adds it up.
 fn run_suite(command: &mut Command, tally: &mut Tally, shown: &mut impl Write) -> Result<()> {
     let line = process::line(command);
+    announce(&line);
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{line}`"))?;
     let mut suite = Tally::default();
     if let Some(stdout) = child.stdout.take() {
@@ -173,7 +211,7 @@ fn pass_on(mut output: impl BufRead, tally: &mut Tally, shown: &mut impl Write) 
 }
 
 /// Prints the reasons why tests did not run, then failures, then the hint, and the count on the last line.
-fn report(tally: &Tally, broken: &[String], left_out: Option<&str>) -> ExitCode {
+fn report(tally: &Tally, broken: &[Error], left_out: Option<&str>) -> ExitCode {
     println!();
     for line in tally.skipped_lines() {
         println!("{line}");
@@ -182,7 +220,7 @@ fn report(tally: &Tally, broken: &[String], left_out: Option<&str>) -> ExitCode 
         println!("FAILED {name}");
     }
     for error in broken {
-        println!("BROKEN {error}");
+        println!("BROKEN {error:#}");
     }
     // If all tests report that they cannot run here, that is a result: other kernels may not be available.
     let nothing = tally.passed + tally.failed + tally.skipped == 0;
@@ -198,6 +236,8 @@ fn report(tally: &Tally, broken: &[String], left_out: Option<&str>) -> ExitCode 
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
 
     fn shell(script: &str) -> (Tally, Result<()>) {
@@ -220,7 +260,7 @@ mod tests {
         let (tally, result) = shell("echo 'test result: ok. 2 passed; 0 failed; 0 ignored'; kill -9 $$");
         assert!(result.unwrap_err().to_string().contains("failed, though no test did: signal: 9"));
         assert_eq!(report(&tally, &[], None), ExitCode::SUCCESS);
-        assert_eq!(report(&tally, &["x".to_owned()], None), ExitCode::FAILURE);
+        assert_eq!(report(&tally, &[anyhow!("x")], None), ExitCode::FAILURE);
     }
 
     #[test]
@@ -241,11 +281,5 @@ mod tests {
         assert!(!args(true, None).leaves_kernels_out());
         assert_eq!(args(false, Some(Selection::All)).selection(), Selection::All);
         assert!(!args(false, Some(Selection::None)).leaves_kernels_out());
-    }
-
-    #[test]
-    fn cargo_is_told_how_to_start_tests() {
-        let variable = runner_variable("x86_64-unknown-linux-gnu");
-        assert_eq!(variable, "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER");
     }
 }

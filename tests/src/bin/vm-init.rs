@@ -19,10 +19,10 @@ use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot, uname};
 use rustix::termios::{OptionalActions, OutputModes, tcdrain, tcgetattr, tcsetattr};
 use serde_json::Value;
+use tests::machine::PLAN;
 
-const PLAN: &str = "/etc/droptrace-vm.json";
 const MARK: &str = "droptrace-vm:";
-const TERMINAL: &str = "/dev/ttyS1";
+const TERMINAL: &str = if cfg!(target_arch = "aarch64") { "/dev/ttyAMA1" } else { "/dev/ttyS1" };
 
 /// Kinds of file systems and their mount points. The host's kernel may lack one.
 const MOUNTS: [(&str, &str); 9] = [

@@ -45,7 +45,7 @@ impl Catalogue {
     pub(super) fn new(seed: u64) -> Result<Self> {
         let known = Explanations::built_in().context("the explanations")?;
         let core = known.iter().filter(|(name, it)| it.subsystem == "core" && *name != "NOT_SPECIFIED");
-        let (faults, usual): (Vec<_>, Vec<_>) = core.partition(|(_, it)| it.usual == Usual::Never);
+        let (faults, usual): (Vec<_>, Vec<_>) = core.partition(|(_, it)| it.usual == Some(Usual::Never));
         let mut names: Vec<_> = usual.into_iter().map(|(name, _)| name.to_owned()).collect();
         names.shuffle(&mut XorShiftRng::seed_from_u64(seed));
         let spare = names.pop().context("no reasons are known")?;

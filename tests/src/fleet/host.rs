@@ -126,8 +126,8 @@ fn plant(world: &World, host: usize, day: Day, started_at: u64, rows: &mut Vec<R
     if let Some(reason) = planted.new.get(&host) {
         extra(reason, "planted_rcv", 400 + host as u64 % 50, 2_900);
     }
-    if planted.new_place.contains(&host) {
-        extra(&world.catalogue.usual[planted.place].name, "planted_place", 300 + host as u64 % 50, 2_900);
+    if planted.new_site.contains(&host) {
+        extra(&world.catalogue.usual[planted.site].name, "planted_site", 300 + host as u64 % 50, 2_900);
     }
 }
 

@@ -13,7 +13,7 @@ use super::name;
 /// Ranks of reasons that something is planted in; outliers are in those before.
 const GROUP: usize = 10;
 const GROWN: usize = 11;
-const PLACE: usize = 12;
+const SITE: usize = 12;
 /// Outliers are among the most common reasons.
 const OUTLIERS: usize = 10;
 
@@ -33,12 +33,12 @@ pub struct Planted {
     /// Hosts with a reason that they did not have before.
     pub(super) new: BTreeMap<usize, String>,
     /// Hosts with a drop site that they did not have before.
-    pub(super) new_place: BTreeSet<usize>,
+    pub(super) new_site: BTreeSet<usize>,
     /// A reason that no healthy host shows, on both days.
     pub(super) fault: String,
     pub(super) group: usize,
     pub(super) grown: usize,
-    pub(super) place: usize,
+    pub(super) site: usize,
     names: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ impl Planted {
         let mut some = |share: usize| -> Vec<usize> { left.by_ref().take((hosts * share).div_ceil(10_000)).collect() };
         let (silent, lossy, loss_unknown, unbalanced) = (some(50), some(100), some(200), some(20));
         let (storms, outliers, faint) = (some(20), some(50), some(100));
-        let (new, new_place) = (some(400), some(500));
+        let (new, new_site) = (some(400), some(500));
         let [fault, new_fault, ..] = catalogue.faults.as_slice() else { anyhow::bail!("too few reasons") };
         let mut between = |hosts: Vec<usize>, least: f64, most: f64| -> BTreeMap<usize, (usize, f64)> {
             let pick =
@@ -61,7 +61,7 @@ impl Planted {
         };
         let of_rank = |(number, host)| (host, number % OUTLIERS);
         let of_new = |(number, host)| (host, if number % 2 == 0 { new_fault.clone() } else { catalogue.spare.clone() });
-        catalogue.usual.get(PLACE).context("too few reasons")?;
+        catalogue.usual.get(SITE).context("too few reasons")?;
         Ok(Self {
             silent: silent.into_iter().collect(),
             lossy: lossy.into_iter().collect(),
@@ -71,11 +71,11 @@ impl Planted {
             outliers: between(outliers, 1e4, 1e5),
             faint: between(faint, 10.0, 1e4),
             new: new.into_iter().enumerate().map(of_new).collect(),
-            new_place: new_place.into_iter().collect(),
+            new_site: new_site.into_iter().collect(),
             fault: fault.clone(),
             group: GROUP,
             grown: GROWN,
-            place: PLACE,
+            site: SITE,
             names: catalogue.usual.iter().map(|reason| reason.name.clone()).collect(),
         })
     }
@@ -111,7 +111,7 @@ impl Planted {
         all.insert(format!("unhealthy {}", self.fault));
         all.insert(format!("group {} kernel={PLANTED_KERNEL}", self.names[self.group]));
         all.insert(format!("grown {}", self.names[self.grown]));
-        all.insert(format!("new_place {}", self.names[self.place]));
+        all.insert(format!("new_site {}", self.names[self.site]));
         all
     }
 

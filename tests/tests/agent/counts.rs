@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial_as_root("a_namespace_that_vanishes_keeps_its_count", a_namespace_that_vanishes_keeps_its_count),
         trial_as_root("overflow_series_keeps_sum_exact", overflow_series_keeps_sum_exact),
         trial_as_root("series_of_what_is_gone_expire", series_of_what_is_gone_expire),
-        trial_as_root("places_without_room_are_counted_by_reason", places_without_room_are_counted_by_reason),
+        trial_as_root("keys_without_room_are_counted_by_reason", keys_without_room_are_counted_by_reason),
         trial_as_root("build_and_host_info_are_exported", build_and_host_info_are_exported),
         trial_as_root("promtool_finds_nothing_wrong", promtool_finds_nothing_wrong),
     ]
@@ -150,7 +150,7 @@ fn overflow_series_keeps_sum_exact() -> Result<()> {
     Ok(())
 }
 
-fn places_without_room_are_counted_by_reason() -> Result<()> {
+fn keys_without_room_are_counted_by_reason() -> Result<()> {
     let storms = [Storm::new()?, Storm::new()?, Storm::new()?, Storm::new()?];
     // The interval is so long that all drops come between two readings.
     let rarely = ["agent", "--listen", "127.0.0.1:0", "--interval", "2s", "--map-entries", "1"];

@@ -25,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial_as_root("it_ends_in_order_while_it_is_scraped", it_ends_in_order_while_it_is_scraped),
         trial_as_root("answers_on_their_way_are_finished", answers_on_their_way_are_finished),
         trial_as_root("after_a_kill_the_next_one_starts_from_nothing", after_a_kill_the_next_one_starts_from_nothing),
-        trial_as_root("rights_are_given_up", rights_are_given_up),
+        trial_as_root("capabilities_are_given_up", capabilities_are_given_up),
     ]
 }
 
@@ -145,7 +145,7 @@ fn after_a_kill_the_next_one_starts_from_nothing() -> Result<()> {
 }
 
 /// `CAP_BPF` (39) and `CAP_SYSLOG` (34) remain.
-fn rights_are_given_up() -> Result<()> {
+fn capabilities_are_given_up() -> Result<()> {
     let agent = Agent::start(&["--source", "ebpf"])?;
     let status = fs::read_to_string(format!("/proc/{}/status", agent.droptrace.pid()))?;
     let field = |name: &str| {
@@ -155,6 +155,6 @@ fn rights_are_given_up() -> Result<()> {
     for name in ["CapPrm:", "CapEff:"] {
         ensure!(u64::from_str_radix(field(name)?, 16)? == 1 << 39 | 1 << 34, "{name} {}", field(name)?);
     }
-    ensure!(field("NoNewPrivs:")? == "1", "it may gain rights");
+    ensure!(field("NoNewPrivs:")? == "1", "it may gain capabilities");
     Ok(())
 }

@@ -4,6 +4,7 @@ mod counts;
 mod ends;
 mod hostile;
 mod owners;
+mod supervisor;
 mod web;
 
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use tests::trials;
 
 fn main() -> ExitCode {
     trials::run(
-        [counts::trials(), ends::trials(), hostile::trials(), owners::trials(), web::trials()]
+        [counts::trials(), ends::trials(), hostile::trials(), owners::trials(), supervisor::trials(), web::trials()]
             .into_iter()
             .flatten()
             .collect(),

@@ -16,7 +16,7 @@ use tests::droptrace::command;
 use tests::eventually;
 use tests::folder::Folder;
 
-/// An endpoint gets figures if the system trusts its certificate, and only then.
+/// An endpoint gets metrics if the system trusts its certificate, and only then.
 pub(super) fn trusts_whom_the_system_trusts() -> Result<()> {
     let key = generate_simple_self_signed(["localhost".to_owned()])?;
     let folder = Folder::new("tls")?;

@@ -47,7 +47,7 @@ fn counters_that_move_are_those_of_the_explanations() -> Result<()> {
 
 /// The table of the documentation has each reason with the owner of its drops on old and new kernels, and nothing else.
 fn owners_of_all_cases_are_documented() -> Result<()> {
-    const TEXT: &str = include_str!("../../../docs/attribution.md");
+    const TEXT: &str = include_str!("../../../docs/reference/attribution.md");
     let mut cases = BTreeMap::<_, Vec<&str>>::new();
     for case in table::cases() {
         cases.entry((case.reason, case.owner.shown())).or_default().push(case.name);
@@ -57,6 +57,6 @@ fn owners_of_all_cases_are_documented() -> Result<()> {
     };
     let expected: Vec<String> = cases.iter().map(line).collect();
     let found: Vec<&str> = TEXT.lines().filter(|line| line.starts_with("| `")).collect();
-    ensure!(found == expected, "docs/attribution.md is to have these lines:\n{}", expected.join("\n"));
+    ensure!(found == expected, "docs/reference/attribution.md is to have these lines:\n{}", expected.join("\n"));
     Ok(())
 }

@@ -42,10 +42,10 @@ fn packet_mode() -> Result<()> {
     // Packets without a link header are skipped (`net_dm_packet_trace_kfree_skb_hit`).
     let (finished, report) =
         compare_table(&["compare", "--format", "json"], ("sites", "net_dm"), |recorded| recorded.with_link_header)?;
-    let places = report["sites"].as_array().context("no sites")?;
+    let sites = report["sites"].as_array().context("no sites")?;
     let is_unexplained =
         |row: &&Value| row["not_by_net_dm"]["unexplained"] != 0 || row["not_by_ebpf"]["unexplained"] != 0;
-    let unexplained: Vec<_> = places.iter().filter(is_unexplained).collect();
+    let unexplained: Vec<_> = sites.iter().filter(is_unexplained).collect();
     ensure!(finished.status.success() && unexplained.is_empty(), "{}: {unexplained:#?}", finished.status);
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The language of filters, compared with tcpdump: the same expressions decide the same packets in the same way, except for
-//! the differences that `docs/filter.md` lists, each of which has a test of its own here.
+//! the differences that `docs/reference/filter.md` lists, each of which has a test of its own here.
 
 mod classic;
 mod expressions;

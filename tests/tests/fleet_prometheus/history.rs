@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use droptrace_fleet::model::{Fleet, Place};
+use droptrace_fleet::model::{Fleet, Key};
 use droptrace_fleet::prometheus::{Access, Engine, Limits, Question, Scope, gather};
 use tests::folder::Folder;
 use tests::prometheus::{Server, VictoriaMetrics, promtool};
@@ -84,7 +84,7 @@ impl Story {
 
     /// The growth that an engine can know, after `begin` and until `end`: for each process, its value at its last
     /// scrape, less its value in the beginning.
-    fn growth(&self, place: u64, begin: u64, end: u64) -> u64 {
+    fn growth(&self, key: u64, begin: u64, end: u64) -> u64 {
         let before = self.last(begin.saturating_sub(LOOKBACK - 1)..=begin).map(|(_, process)| process);
         let of = |process: &Process| {
             let scraped = |at: &u64| self.scraped(*at) == Some(*process);
@@ -94,22 +94,22 @@ impl Story {
             } else {
                 (process.0 < begin).then(|| (begin + 1..=end).find(scraped)).flatten()
             };
-            let state = |at| state(process.0, place, at);
+            let state = |at| state(process.0, key, at);
             Some(state(last) - from.map_or(0, state))
         };
         self.processes.iter().filter_map(of).sum()
     }
 }
 
-/// The count of a process that began at `start` at a place until `now`. The higher the place, the later it is first
+/// The count of a process that began at `start` at a key until `now`. The higher the key, the later it is first
 /// seen; a process that began later counts faster, so that its counter soon exceeds its predecessor's.
-fn state(start: u64, place: u64, now: u64) -> u64 {
+fn state(start: u64, key: u64, now: u64) -> u64 {
     let seen = (now - start) / 10;
-    let first = place * 40;
-    if seen <= first { 0 } else { 3 + (seen - first) * (place + 1) * (1 + start / 100) }
+    let first = key * 40;
+    if seen <= first { 0 } else { 3 + (seen - first) * (key + 1) * (1 + start / 100) }
 }
 
-const PLACES: u64 = 4;
+const KEYS: u64 = 4;
 
 /// Agents whose series of a namespace expire and begin anew.
 const EXPIRING: [&str; 2] = ["steady", "dead in the range"];
@@ -136,7 +136,7 @@ fn dropped_there(now: u64) -> u64 {
 /// Freed buffers of one kind that are not packets.
 const OTHERS: u64 = 9;
 
-/// Storm rate in drops a second: the rate of the least place of the first process.
+/// Storm rate in drops a second: the rate of the least key of the first process.
 const STORM: f64 = 0.1;
 
 /// All of it as text that Prometheus takes into its storage.
@@ -152,14 +152,14 @@ fn written(stories: &[Story]) -> Result<String> {
     }
     text.push_str("# TYPE droptrace_dropped_packets counter\n");
     for story in stories {
-        for place in 0..PLACES {
+        for key in 0..KEYS {
             for at in (0..=END).step_by(usize::try_from(SCRAPE)?) {
                 let Some((start, _)) = story.scraped(at) else { continue };
-                let (value, name) = (state(start, place, at), story.name);
+                let (value, name) = (state(start, key, at), story.name);
                 if value > 0 {
-                    // Some agents tell it, others do not.
+                    // Some agents report the offset, others do not.
                     let offset = if start % 20 == 0 { ",offset=\"0x10\"" } else { "" };
-                    let labels = format!("job=\"d\",instance=\"{name}\",reason=\"R{place}\",netns=\"own\"{offset}");
+                    let labels = format!("job=\"d\",instance=\"{name}\",reason=\"R{key}\",netns=\"own\"{offset}");
                     writeln!(text, "droptrace_dropped_packets_total{{{labels}}} {value} {}", at + EPOCH)?;
                 }
             }
@@ -197,7 +197,7 @@ fn facts(text: &mut String) -> Result<()> {
         }
         writeln!(text, "{metric}{{job=\"d\",instance=\"{host}\"{labels}}} {value} {}", at + EPOCH)
     };
-    let all: u64 = (0..PLACES).map(|place| state(0, place, END)).sum();
+    let all: u64 = (0..KEYS).map(|key| state(0, key, END)).sum();
     // The ledger counts freed buffers that are not packets as well.
     write_sample("droptrace_not_packets_total", "steady", ",kind=\"unix\"", END, OTHERS)?;
     write_sample("droptrace_not_packets_total", "steady", ",kind=\"copy\"", END, OTHERS)?;
@@ -258,11 +258,11 @@ fn check(url: &str, stories: &[Story]) -> Result<()> {
     let baseline = fleet.baseline.as_deref().context("no baseline")?;
     let mut wrong = String::new();
     for story in stories {
-        for place in 0..PLACES {
+        for key in 0..KEYS {
             for (window, fleet, begin, end) in [("range", &fleet, RANGE, END), ("baseline", baseline, 0, RANGE)] {
-                let (expected, reported) = (story.growth(place, begin, end), reported(fleet, story.name, place));
+                let (expected, reported) = (story.growth(key, begin, end), reported(fleet, story.name, key));
                 if expected != reported {
-                    writeln!(wrong, "{} R{place} {window}: {reported} instead of {expected}", story.name)?;
+                    writeln!(wrong, "{} R{key} {window}: {reported} instead of {expected}", story.name)?;
                 }
             }
         }
@@ -274,15 +274,15 @@ fn check(url: &str, stories: &[Story]) -> Result<()> {
     silence_is_reported(&fleet)
 }
 
-/// All drops of the host are reported once, though not all at their place.
+/// All drops of the host are reported once, though not all at their key.
 fn what_expires_is_in_the_sum(fleet: &Fleet, baseline: &Fleet, stories: &[Story]) -> Result<()> {
     for story in stories.iter().filter(|story| EXPIRING.contains(&story.name)) {
         for (fleet, begin, end) in [(fleet, RANGE, END), (baseline, 0, RANGE)] {
             let (last, _) = story.last(begin..=end).context("not scraped")?;
             let expected = dropped_there(last) - dropped_there(begin);
-            let at_its_place = reported_at(fleet, story.name, |place| place.reason == Some("P"));
-            let reported = at_its_place + reported_at(fleet, story.name, |place| place.other);
-            ensure!(reported == expected && at_its_place > 0, "{}: {reported} instead of {expected}", story.name);
+            let at_its_key = reported_at(fleet, story.name, |key| key.reason == Some("P"));
+            let reported = at_its_key + reported_at(fleet, story.name, |key| key.other);
+            ensure!(reported == expected && at_its_key > 0, "{}: {reported} instead of {expected}", story.name);
             let host = fleet.find(story.name).context("no host")?;
             ensure!(host.unbalanced == 0, "{host:?}");
         }
@@ -306,13 +306,13 @@ fn storms_are_no_higher_than_they_were(fleet: &Fleet, stories: &[Story]) -> Resu
     ensure!(!fleet.bursts.is_empty(), "no bursts");
     for burst in &fleet.bursts {
         let name = &fleet.hosts()[burst.host.0 as usize].name;
-        let reason = fleet.resolve(burst.place).reason.unwrap_or("");
+        let reason = fleet.resolve(burst.key).reason.unwrap_or("");
         let story = stories.iter().find(|story| story.name == name).context("an unknown host")?;
-        let place: u64 = reason.trim_start_matches('R').parse().context("an unknown place")?;
+        let key: u64 = reason.trim_start_matches('R').parse().context("an unknown key")?;
         let minutes = story.processes.iter().flat_map(|&(start, _)| {
             (start..END)
                 .step_by(10)
-                .map(move |at| state(start, place, at) - state(start, place, at.saturating_sub(60).max(start)))
+                .map(move |at| state(start, key, at) - state(start, key, at.saturating_sub(60).max(start)))
         });
         let highest = minutes.max().unwrap_or(0) as f64 / 60.0;
         ensure!(burst.rate <= highest + 1e-9, "{name} {reason}: {} a second, where {highest} were", burst.rate);
@@ -320,21 +320,21 @@ fn storms_are_no_higher_than_they_were(fleet: &Fleet, stories: &[Story]) -> Resu
     let steady = fleet.bursts.iter().filter(|burst| fleet.hosts()[burst.host.0 as usize].name == "steady");
     let mut rates: Vec<_> = steady.map(|burst| (burst.rate * 60.0).round()).collect();
     rates.sort_by(f64::total_cmp);
-    // Six times a minute, one more at each place.
+    // Six times a minute, one more at each key.
     ensure!(rates == [6.0, 12.0, 18.0, 24.0], "{rates:?}");
     Ok(())
 }
 
 /// The drops of a host that `diagnose` reports.
-fn reported(fleet: &Fleet, host: &str, place: u64) -> u64 {
-    let reason = format!("R{place}");
-    reported_at(fleet, host, |place| place.reason == Some(reason.as_str()))
+fn reported(fleet: &Fleet, host: &str, key: u64) -> u64 {
+    let reason = format!("R{key}");
+    reported_at(fleet, host, |key| key.reason == Some(reason.as_str()))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers, or the test fails")]
-fn reported_at(fleet: &Fleet, host: &str, is_meant: impl Fn(Place<'_>) -> bool) -> u64 {
+fn reported_at(fleet: &Fleet, host: &str, is_meant: impl Fn(Key<'_>) -> bool) -> u64 {
     let is_it = |count: &&droptrace_fleet::model::Count| {
-        fleet.hosts()[count.host.0 as usize].name == host && is_meant(fleet.resolve(count.place))
+        fleet.hosts()[count.host.0 as usize].name == host && is_meant(fleet.resolve(count.key))
     };
     fleet.counts().iter().filter(is_it).map(|count| count.packets.float() as u64).sum()
 }

@@ -13,7 +13,7 @@ use crate::scene::Scene;
 const USUAL: u64 = 20;
 const FAR_MORE: u64 = 8_000;
 /// Datagrams of the new reason.
-const NEW: u64 = 200;
+const NEW: u64 = 1_000;
 /// The hosts, and those that something happens to.
 const HOSTS: usize = 8;
 const RESTARTED: usize = 2;
@@ -28,11 +28,10 @@ pub(crate) fn diagnose_names_who_stands_out() -> Result<()> {
     kernel::reason(REASON)?;
     kernel::reason("NO_SOCKET")?;
     let mut scene = Scene::new(HOSTS)?;
-    let begin = scene.now()?;
+    let begin = scene.moment()?;
     provoke(&scene, 0..HOSTS)?;
     shows_what_was_dropped(&scene, 0)?;
-    let (before, earlier) = (scene.now()?, dropped(&scene)?);
-    scene.until("the time that is looked at", |scene| Ok(scene.now()? > before + 1.0))?;
+    let (before, earlier) = (scene.moment()?, dropped(&scene)?);
 
     // Drops that an agent reported before it was killed count as well.
     provoke(&scene, [RESTARTED])?;
@@ -48,7 +47,7 @@ pub(crate) fn diagnose_names_who_stands_out() -> Result<()> {
         Ok(scene.ask(&format!("up{{instance=\"{silent}\"}} == 0"))?.contains("=> 0"))
     })?;
     shows_what_was_dropped(&scene, forgotten)?;
-    let report = diagnose(&scene, begin, before)?;
+    let report = diagnose(&scene, begin, before, scene.moment()?)?;
     names_them(&scene, &report)?;
     sums_are_exact(&report, earlier, dropped(&scene)?)
 }
@@ -84,11 +83,10 @@ fn shows_what_was_dropped(scene: &Scene, forgotten: u64) -> Result<()> {
     Ok(())
 }
 
-/// The report on the time since `before`, compared with the one since `begin`.
-fn diagnose(scene: &Scene, begin: f64, before: f64) -> Result<Value> {
-    let now = scene.now()?;
-    let (range, baseline) = ((now - before).floor(), (before - begin).ceil() + 5.0);
-    let (at, range, baseline) = (format!("{now}"), format!("{range}s"), format!("{baseline}s"));
+/// The report on the time from `before` to `at`, compared with the one since `begin`.
+fn diagnose(scene: &Scene, begin: u64, before: u64, at: u64) -> Result<Value> {
+    let (range, baseline) = (format!("{}s", at - before), format!("{}s", before - begin));
+    let at = at.to_string();
     let url = scene.url();
     let words = ["diagnose", "--prometheus", &url, "--at", &at, "--range", &range, "--baseline", &baseline];
     // So many drops at once make the host stand out, and are no storm.

@@ -7,11 +7,12 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::agent::Agent;
+use tests::folder::Folder;
 use tests::prometheus::promtool;
 
 const RULES: [&str; 2] = ["packaging/prometheus/alerts.rules.yml", "packaging/prometheus/recording.rules.yml"];
 const DASHBOARD: &str = "packaging/grafana/droptrace.json";
-const DOCUMENT: &str = "docs/fleet.md";
+const DOCUMENT: &str = "docs/guide/fleet.md";
 
 fn file(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).to_string_lossy().into_owned()
@@ -46,7 +47,8 @@ pub(crate) fn queries_of_the_dashboard_are_valid() -> Result<()> {
 
 /// A change of a metric's name must change all these files.
 pub(crate) fn metrics_are_those_of_the_agent() -> Result<()> {
-    let agent = Agent::start(&["--netns", "self"])?;
+    let folder = Folder::new("packaged")?;
+    let agent = Agent::start(&["--netns", "self", "--history", &folder.path("history")])?;
     let scrape = agent.settled()?;
     agent.finish()?;
     let reported: BTreeSet<_> = scrape.0.iter().map(|sample| sample.name.as_str()).collect();

@@ -131,17 +131,36 @@ impl Scene {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// A moment for the limits of queries, in seconds since the Unix epoch: after all that came before, it is a whole second
+    /// at which the engine had samples of each host with an agent, and no scrape was under way whose sample is dated before
+    /// and whose counts are of later.
+    pub(crate) fn moment(&self) -> Result<u64> {
+        let agents = self.hosts.iter().filter(|host| host.has_agent()).count();
+        let mut moment = self.now()? + 1;
+        self.until("a moment at which all hosts with agents are up", |scene| {
+            let [last, up] = ["min(timestamp(up))".into(), format!("count(up @ {moment} == 1) or vector(0)")];
+            if figure(&scene.ask(&last)?).unwrap_or_default() <= f64::from(u32::try_from(moment)?) {
+                return Ok(false);
+            }
+            let are_up = whole(figure(&scene.ask(&up)?)?) == agents as u64;
+            if !are_up {
+                moment = scene.now()? + 1;
+            }
+            Ok(are_up)
+        })?;
+        Ok(moment)
+    }
+
     /// Prometheus' time, in seconds since the Unix epoch.
-    pub(crate) fn now(&self) -> Result<f64> {
-        figure(&self.ask("vector(time())")?)
+    fn now(&self) -> Result<u64> {
+        Ok(whole(figure(&self.ask("vector(time())")?)?))
     }
 
     /// Prometheus' count of a host's drops with a reason.
     pub(crate) fn shown(&self, host: &Host, reason: &str) -> Result<u64> {
         let (name, answer) = (host.name(), "or vector(0)");
         let query = format!("sum(droptrace_dropped_packets_total{{instance=\"{name}\",reason=\"{reason}\"}}) {answer}");
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-        Ok(figure(&self.ask(&query)?)? as u64)
+        Ok(whole(figure(&self.ask(&query)?)?))
     }
 
     /// Waits until Prometheus has scraped the expected state.
@@ -166,6 +185,11 @@ impl Scene {
     fn output(&self, command: &mut Command) -> Result<Output> {
         self.hub.run(|| command.output().with_context(|| format!("starting {command:?}")))
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, or whole seconds")]
+const fn whole(figure: f64) -> u64 {
+    figure as u64
 }
 
 /// 42 of `{} => 42 @[1700000000.1]`.

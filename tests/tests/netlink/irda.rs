@@ -55,10 +55,10 @@ fn shown_as_registered(family: &Value) -> Result<()> {
 
 fn answers_to_those_who_may(family: u16) -> Result<()> {
     ask(family, SET_MODE, Some(7))?;
-    let refusal = without_network_rights(|| ask(family, SET_MODE, Some(8)))?;
+    let refusal = without_network_capability(|| ask(family, SET_MODE, Some(8)))?;
     let errno = refusal.as_ref().err().and_then(Error::errno);
     ensure!(errno == Some(libc::EPERM), "without CAP_NET_ADMIN, SET_MODE: {refusal:?}");
-    let mode = without_network_rights(|| ask(family, GET_MODE, None))??;
+    let mode = without_network_capability(|| ask(family, GET_MODE, None))??;
     ensure!(mode == Some(7), "the mode is {mode:?}");
     Ok(())
 }
@@ -90,12 +90,14 @@ fn ask(family: u16, command: u8, mode: Option<u32>) -> Result<Option<u32>, Error
 }
 
 /// Does it on a thread that may not administer networks.
-fn without_network_rights<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+fn without_network_capability<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     let without = || {
         let mut sets = capabilities(None)?;
         sets.effective.remove(CapabilitySet::NET_ADMIN);
         set_capabilities(None, sets)?;
         Ok(work())
     };
-    thread::scope(|scope| scope.spawn(without).join().map_err(|_| anyhow!("the thread without rights panicked"))?)
+    thread::scope(|scope| {
+        scope.spawn(without).join().map_err(|_| anyhow!("the thread without CAP_NET_ADMIN panicked"))?
+    })
 }

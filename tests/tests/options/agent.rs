@@ -13,7 +13,7 @@ use tests::folder::Folder;
 use tests::trials::trial_as_root;
 use tests::{eventually, monitor, patience};
 
-use super::listen::Host;
+use super::capture::Host;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -22,7 +22,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("an_agent_says_more", an_agent_says_more),
         trial_as_root("an_agent_looks_at_one_namespace", an_agent_looks_at_one_namespace),
         trial_as_root("an_agent_counts_drops_that_match", an_agent_counts_drops_that_match),
-        trial_as_root("figures_are_pushed_at_an_interval", figures_are_pushed_at_an_interval),
+        trial_as_root("metrics_are_pushed_at_an_interval", metrics_are_pushed_at_an_interval),
         trial_as_root("pushes_have_names_and_headers", pushes_have_names_and_headers),
         trial_as_root("drops_are_pushed_with_headers", drops_are_pushed_with_headers),
         trial_as_root("a_push_may_take_so_long", a_push_may_take_so_long),
@@ -58,7 +58,7 @@ fn an_agent_has_a_source() -> Result<()> {
             ensure!(source == "net_dm", "{source} is another source");
             other.finish().map(drop)
         }
-        (Err(_), Ok(_)) => bail!("it listens by a monitor that is not there"),
+        (Err(_), Ok(_)) => bail!("it captures with a drop monitor that is not there"),
         (Err(_), Err(error)) => {
             ensure!(format!("{error:#}").contains("NET_DM"), "{error:#}");
             Ok(())
@@ -118,7 +118,7 @@ fn counting() -> Result<(Collector, Arc<AtomicUsize>)> {
 }
 
 /// `--otlp` and `--otlp-interval` of `agent`.
-fn figures_are_pushed_at_an_interval() -> Result<()> {
+fn metrics_are_pushed_at_an_interval() -> Result<()> {
     let [(often, pushes), (rarely, few)] = [counting()?, counting()?];
     let agents = [
         Agent::start(&["--otlp", &often.url(), "--otlp-interval", "1s"])?,
@@ -137,7 +137,7 @@ fn contains(request: &Request, words: &str) -> bool {
 /// `--otlp-instance` and `--otlp-headers-file` of `agent`.
 fn pushes_have_names_and_headers() -> Result<()> {
     let folder = Folder::new("headers")?;
-    let headers = folder.write("headers", "X-Tried: figures\n")?;
+    let headers = folder.write("headers", "X-Tried: metrics\n")?;
     let pushed = |more: &[&str]| -> Result<Request> {
         let collector = Collector::start(|_| TAKEN.to_vec())?;
         let agent = Agent::start(&[&["--otlp", &collector.url(), "--otlp-interval", "1s"], more].concat())?;
@@ -149,7 +149,7 @@ fn pushes_have_names_and_headers() -> Result<()> {
     let named = pushed(&["--otlp-instance", "tried-instance", "--otlp-headers-file", &headers])?;
     ensure!(!contains(&plain, "tried-instance") && contains(&named, "tried-instance"), "the instance has no name");
     let reported = [plain.header("x-tried"), named.header("x-tried")];
-    ensure!(reported == [None, Some("figures")], "{reported:?}");
+    ensure!(reported == [None, Some("metrics")], "{reported:?}");
     Ok(())
 }
 

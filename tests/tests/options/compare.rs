@@ -11,8 +11,8 @@ use tests::folder::Folder;
 use tests::monitor;
 use tests::trials::trial_as_root;
 
+use super::capture::Host;
 use super::last;
-use super::listen::Host;
 
 pub(super) fn trials() -> Vec<Trial> {
     [
@@ -79,7 +79,7 @@ fn a_comparison_has_bounds() -> Result<()> {
         droptrace.signal(Signal::INT)?;
         last(&droptrace.wait()?.stdout)
     };
-    let small = of(&["--mode", "raw_tracepoint", "--map-entries", "1", "--ring-size", "4096"])?;
+    let small = of(&["--mode", "raw_tracepoint", "--map-entries", "1", "--ring-size", &tests::a_page()])?;
     let usual = of(&["--mode", "tp_btf"])?;
     ensure!(ebpf(&small)["mode"] == "raw_tracepoint" && ebpf(&usual)["mode"] == "tp_btf", "{small} {usual}");
     let reported =

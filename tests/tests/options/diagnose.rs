@@ -1,12 +1,11 @@
 //! The queries and the output of `droptrace-fleet diagnose`, with an engine that knows 40 agents.
 
-use std::fmt::Write as _;
-
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use tests::collector::{Collector, Request};
 use tests::droptrace::{Droptrace, Finished, fleet_command};
+use tests::engine::{self, END, HOSTS, field};
 use tests::folder::Folder;
 use tests::trials::trial;
 
@@ -23,71 +22,8 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-const HOSTS: u32 = 40;
-/// The end of the range.
-const END: &str = "1000000000";
-
-/// A form's field.
-fn field(request: &Request, name: &str) -> String {
-    let body = String::from_utf8_lossy(&request.body).into_owned();
-    let value = body.split('&').find_map(|field| field.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
-    let (mut text, value) = (String::new(), value.unwrap_or_default().replace('+', " "));
-    let mut parts = value.split('%');
-    text.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let (digits, rest) = part.split_at(part.len().min(2));
-        text.push(u8::from_str_radix(digits, 16).map_or('?', char::from));
-        text.push_str(rest);
-    }
-    text
-}
-
-/// Labels and values of the series that answer a query.
-fn series(request: &Request) -> Vec<(String, f64)> {
-    let query = field(request, "query");
-    let is_recent = field(request, "time").starts_with(END);
-    let each = |labels: &str, value: &dyn Fn(u32) -> f64| -> Vec<_> {
-        (0..HOSTS).map(|host| (format!(r#""job":"d","instance":"h{host}"{labels}"#), value(host))).collect()
-    };
-    if query.starts_with("droptrace_host_info") {
-        let rack = |host: u32| if host < 20 { "one" } else { "other" };
-        let mut all = each("", &|_| 1.0);
-        (0..).zip(&mut all).for_each(|(host, series)| _ = write!(series.0, r#","rack":"{}""#, rack(host)));
-        return all;
-    }
-    if query.starts_with("max_over_time(") {
-        let least = query.rsplit_once(">= ").and_then(|(_, least)| least.parse::<f64>().ok()).unwrap_or(f64::MAX);
-        let storm = (r#""job":"d","instance":"h3","reason":"SOCKET_RCVBUFF","subsystem":"core""#.to_owned(), 6e6);
-        return if least <= storm.1 { vec![storm] } else { vec![] };
-    }
-    let about = |host: u32| f64::from(9_000 + host % 7 * 100);
-    let no_socket = |host| if host < 20 { 100.0 * about(host) } else { about(host) };
-    let rcvbuff = |host| if host == 7 { 1e6 } else { about(host) };
-    let netfilter = |host| if is_recent { 100.0 * about(host) } else { about(host) };
-    if query.starts_with("sum by (") && query.contains("last_over_time(droptrace_dropped_packets_total") {
-        let of = |reason: &str| format!(r#","reason":"{reason}","subsystem":"core""#);
-        let drops = [
-            each(&of("NO_SOCKET"), &no_socket),
-            each(&of("SOCKET_RCVBUFF"), &rcvbuff),
-            each(&of("NETFILTER_DROP"), &netfilter),
-        ];
-        return drops.concat();
-    }
-    if query.starts_with("(sum by (job,instance) (droptrace_dropped_packets_total") {
-        return each("", &|host| no_socket(host) + rcvbuff(host) + netfilter(host));
-    }
-    // Agents that run throughout, and agents that were scraped.
-    let is_about_agents = query.starts_with("((") || query.starts_with("max by (job,instance) (timestamp(");
-    if is_about_agents { each("", &|_| 1.0) } else { vec![] }
-}
-
 fn answered(request: &Request) -> Vec<u8> {
-    let series: Vec<_> = series(request)
-        .into_iter()
-        .map(|(labels, value)| format!(r#"{{"metric":{{{labels}}},"value":[1,"{value}"]}}"#))
-        .collect();
-    let body = format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#, series.join(","));
-    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    engine::answered(request, true)
 }
 
 fn diagnosed(engine: &Collector, options: &[&str]) -> Result<Finished> {
@@ -177,7 +113,8 @@ fn answers_are_shown_as_asked() -> Result<()> {
     Ok(())
 }
 
-/// `--by`, `--deviations`, `--growth`, `--min-packets`, `--min-hosts` and `--storm-rate` of `diagnose`.
+/// `--by`, `--false-discoveries`, `--min-times`, `--min-host-packets`, `--growth`, `--min-packets`, `--min-hosts` and
+/// `--storm-rate` of `diagnose`.
 fn bounds_count_for_answers_too() -> Result<()> {
     let differ = |kind: &str, less: &[&str], more: &[&str]| -> Result<()> {
         let count = |options: &[&str]| -> Result<usize> {
@@ -189,11 +126,13 @@ fn bounds_count_for_answers_too() -> Result<()> {
         ensure!(few < many, "{few} of {kind} with {less:?}, {many} with {more:?}");
         Ok(())
     };
-    differ("outlier", &["--deviations", "1000"], &["--deviations", "2"])?;
+    differ("outlier", &["--false-discoveries", "1e-307"], &["--false-discoveries", "0.5"])?;
+    differ("outlier", &["--min-times", "1e15"], &["--min-times", "1"])?;
     differ("grown", &["--growth", "1e9"], &["--growth", "2"])?;
-    differ("outlier", &["--min-packets", "1e15"], &["--min-packets", "1"])?;
+    differ("outlier", &["--min-host-packets", "1e15"], &["--min-host-packets", "1"])?;
     differ("outlier", &["--min-hosts", "1000"], &["--min-hosts", "3"])?;
     differ("storm", &["--storm-rate", "1e12"], &["--storm-rate", "100"])?;
+    differ("group", &["--by", "rack", "--min-packets", "1e15"], &["--by", "rack", "--min-packets", "1"])?;
     differ("group", &["--by", "nothing"], &["--by", "rack"])
 }
 

@@ -69,7 +69,11 @@ fn says_more(arguments: &[&str]) -> Result<()> {
 /// `--format` of `replay`, `explain`, `netlink families`, `family` and `listeners`.
 fn a_form_is_chosen() -> Result<()> {
     let folder = Folder::new("format")?;
-    has_forms(&["replay", &recorded(&folder)?])?;
+    let file = recorded(&folder)?;
+    has_forms(&["replay", &file])?;
+    let page = run(&["replay", &file, "--format", "html"])?.stdout;
+    ensure!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"), "{page}");
+    ensure!(page.contains("<dt>packets dropped</dt><dd>1</dd>"), "{page}");
     has_forms(&["explain", "NO_SOCKET"])?;
     NETLINK.iter().try_for_each(|arguments| has_forms(arguments))
 }

@@ -89,7 +89,8 @@ pub(super) fn results_are_shown_as_asked(
     Ok(())
 }
 
-/// `--by`, `--deviations`, `--growth`, `--min-packets`, `--min-hosts` and `--storm-rate` of `merge`.
+/// `--by`, `--false-discoveries`, `--min-times`, `--min-host-packets`, `--growth`, `--min-packets`, `--min-hosts` and
+/// `--storm-rate` of `merge`.
 fn bounds_of_findings_count() -> Result<()> {
     let scene = Scene::new()?;
     let differ = |kind: &str, less: &[&str], more: &[&str]| -> Result<()> {
@@ -97,9 +98,11 @@ fn bounds_of_findings_count() -> Result<()> {
         ensure!(few < many, "{few} of {kind} with {less:?}, {many} with {more:?}");
         Ok(())
     };
-    differ("outlier", &["--deviations", "1000"], &["--deviations", "2"])?;
+    differ("outlier", &["--false-discoveries", "1e-307"], &["--false-discoveries", "0.5"])?;
+    differ("outlier", &["--min-times", "1e15"], &["--min-times", "1"])?;
     differ("grown", &["--growth", "1e9"], &["--growth", "1.1"])?;
-    differ("outlier", &["--min-packets", "1e15"], &["--min-packets", "1"])?;
+    differ("outlier", &["--min-host-packets", "1e15"], &["--min-host-packets", "1"])?;
+    differ("unhealthy", &["--min-packets", "1e15"], &["--min-packets", "1"])?;
     differ("outlier", &["--min-hosts", "1000"], &["--min-hosts", "3"])?;
     differ("storm", &["--storm-rate", "1e12"], &["--storm-rate", "100"])?;
     let (one, other) = (scene.folder.join("racks/one"), scene.folder.join("racks/other"));

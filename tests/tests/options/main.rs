@@ -1,11 +1,11 @@
 //! Options change what a run does. `tracer/tests/options.rs` has the list of all options, and where each is tested.
 
 mod agent;
+mod capture;
 mod compare;
 mod diagnose;
 mod everywhere;
 mod fleet;
-mod listen;
 mod trace;
 
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use tests::trials;
 fn main() -> ExitCode {
     let all = [
         everywhere::trials(),
-        listen::trials(),
+        capture::trials(),
         trace::trials(),
         compare::trials(),
         agent::trials(),

@@ -11,8 +11,8 @@ use tests::droptrace::{Droptrace, command};
 use tests::trials::trial_as_root;
 use tests::wire::udp;
 
+use super::capture::Host;
 use super::last;
-use super::listen::Host;
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -22,6 +22,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial_as_root("bytes_of_packets_are_cut", bytes_of_packets_are_cut),
         trial_as_root("the_ring_has_a_size", the_ring_has_a_size),
         trial_as_root("owners_are_left_out", owners_are_left_out),
+        trial_as_root("times_are_those_of_the_host", times_are_those_of_the_host),
     ]
 }
 
@@ -40,6 +41,17 @@ fn records(host: &Host, arguments: &[&str], field: &str) -> Result<u64> {
     flood(host, 2_000)?;
     let ledger = last(&droptrace.finish()?.stdout)?;
     Ok(ledger["sources"][0]["ledger"]["events"][field].as_u64().unwrap_or_default())
+}
+
+/// `--local-time` of `trace`.
+fn times_are_those_of_the_host() -> Result<()> {
+    let of = |arguments: &[&str]| -> Result<String> {
+        let mut trace = command(&[&["trace", "--duration", "100ms"], arguments].concat())?;
+        Ok(Droptrace::spawn(trace.env("TZ", "<+05>-5"))?.wait()?.stdout)
+    };
+    let (local, utc) = (of(&["--local-time"])?, of(&[])?);
+    ensure!(local.contains("; times are UTC+05:00\n") && utc.contains("; times are UTC\n"), "{local} {utc}");
+    Ok(())
 }
 
 /// `--count` of `trace`.
@@ -96,7 +108,7 @@ fn the_ring_has_a_size() -> Result<()> {
         let ledger = last(&droptrace.finish()?.stdout)?;
         Ok(ledger["sources"][0]["ledger"]["events"]["ring_full"].as_u64().unwrap_or_default())
     };
-    let (small, large) = (full("4096")?, full("8M")?);
+    let (small, large) = (full(&tests::a_page())?, full("8M")?);
     ensure!(small > 0 && large == 0, "{small} in a small one, {large} in a large one");
     Ok(())
 }

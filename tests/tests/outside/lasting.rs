@@ -4,11 +4,12 @@ use anyhow::{Context, Result, ensure};
 use droptrace_base::snapshot::{Snapshot, read};
 use libtest_mimic::Trial;
 use tests::agent::{Agent, Scrape};
+use tests::busy::Busy;
 use tests::droptrace::Droptrace;
 use tests::eventually;
 use tests::trials::trial_as_root;
 
-use super::{Busy, REFUSED_NAME, SYNS, segments_in_time_wait};
+use super::{REFUSED_NAME, SYNS, refuse, segments_in_time_wait};
 
 const METRIC: &str = "droptrace_outside_kfree_skb_total";
 
@@ -43,10 +44,10 @@ fn agent_counts_losses_outside() -> Result<()> {
     let busy = Busy::new()?;
     let netns = busy.netns();
     let (agent, of_all) = (Agent::start(&["--netns", &netns])?, Agent::start(&["--expire-after", "1s"])?);
-    let labels = [("counter", REFUSED_NAME), ("netns", "unnamed"), ("interface_class", "")];
+    let labels = [("counter", REFUSED_NAME), ("netns", &*netns), ("interface_class", "")];
     let mut refused = 0;
     for _ in 0..2 {
-        refused += busy.refuse()?;
+        refused += refuse(&busy.wire)?;
         await_count(&agent, &labels, refused)?;
     }
     let scrape = agent.scrape()?;
@@ -69,12 +70,12 @@ fn agent_counts_losses_beside_drops_without_a_reason() -> Result<()> {
     let agent = Agent::start(&["--netns", &busy.netns()])?;
     segments_in_time_wait(&busy.wire, SYNS + 5)?;
     // The counter rises for the first time, among these drops.
-    busy.refuse()?;
+    refuse(&busy.wire)?;
     let labels = [("counter", REFUSED_NAME)];
     let mut last = 0;
     let mut all = u64::from(SYNS);
     eventually("that losses are counted", || {
-        all += busy.refuse()?;
+        all += refuse(&busy.wire)?;
         let now = counted(&agent.settled()?, &labels);
         ensure!((last..=all).contains(&now), "{now} after {last}, and the kernel counts {all}");
         last = now;
@@ -87,7 +88,7 @@ fn agent_counts_losses_beside_drops_without_a_reason() -> Result<()> {
 fn agent_bounds_series_of_losses_outside() -> Result<()> {
     let busy = Busy::new()?;
     let agent = Agent::start(&["--netns", &busy.netns(), "--max-series", "1"])?;
-    let refused = busy.refuse()?;
+    let refused = refuse(&busy.wire)?;
     await_count(&agent, &[("counter", "other"), ("netns", "other"), ("interface_class", "other")], refused)?;
     let series = agent.scrape()?.of(METRIC, &[]).count();
     ensure!(series == 1, "{series} series");
@@ -98,7 +99,7 @@ fn agent_bounds_series_of_losses_outside() -> Result<()> {
 fn agent_without_counters_has_no_such_metric() -> Result<()> {
     let busy = Busy::new()?;
     let agent = Agent::start(&["--netns", &busy.netns(), "--no-counters"])?;
-    busy.refuse()?;
+    refuse(&busy.wire)?;
     let scrape = agent.settled()?;
     ensure!(scrape.of(METRIC, &[]).next().is_none(), "{scrape:?}");
     agent.finish()?;
@@ -109,7 +110,7 @@ fn snapshot_has_losses_outside() -> Result<()> {
     let busy = Busy::new()?;
     let taken = |options: &[&str]| -> Result<(Snapshot, u64)> {
         let droptrace = Droptrace::start(&[&["snapshot", "--duration", "10m"], options].concat())?;
-        let refused = busy.refuse()?;
+        let refused = refuse(&busy.wire)?;
         Ok((read(droptrace.finish()?.stdout.as_bytes())?, refused))
     };
     let (snapshot, refused) = taken(&[])?;

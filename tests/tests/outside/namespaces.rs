@@ -1,4 +1,4 @@
-//! Which network namespaces are read: with and without a process, a name, a file, and rights.
+//! Which network namespaces are read: with and without a process, a name, a file, and capabilities.
 
 use std::process::Command;
 
@@ -16,6 +16,7 @@ pub(super) fn trials() -> Vec<Trial> {
     vec![
         trial_as_root("namespace_without_a_process_is_entered", namespace_without_a_process_is_entered),
         trial_as_root("namespace_that_only_a_file_holds_is_read", namespace_that_only_a_file_holds_is_read),
+        trial_as_root("namespace_whose_process_ends_is_read_by_a_file", namespace_whose_process_ends_is_read_by_a_file),
         trial_as_root("namespace_that_only_a_socket_holds_is_a_gap", namespace_that_only_a_socket_holds_is_a_gap),
         trial_as_root("namespace_that_may_not_be_entered_is_a_gap", namespace_that_may_not_be_entered_is_a_gap),
         trial_as_root("namespace_of_a_thread_is_read", namespace_of_a_thread_is_read),
@@ -59,14 +60,34 @@ fn namespace_without_a_process_is_entered() -> Result<()> {
 fn namespace_that_only_a_file_holds_is_read() -> Result<()> {
     let netns = Netns::new()?;
     for arguments in [&["--netns", &netns.path()][..], &[]] {
-        let stat = Stat::during(arguments, || no_ports(&netns))?;
-        let gaps = stat.0["outside"]["gaps"].to_string();
-        ensure!(!gaps.contains(&netns.inum().to_string()), "{gaps}");
-        let counters = stat.0["outside"]["counters"].as_array().context("no counters")?;
-        let is_own = |counter: &&Value| counter["netns"] == netns.inum() && counter["counter"] == "UdpNoPorts";
-        let counter = counters.iter().find(is_own).context("the counter did not rise")?;
-        ensure!(counter["rise"] == NO_PORTS && counter["outside"] == 0, "{counter}");
+        ensure_is_read(&netns, &Stat::during(arguments, || no_ports(&netns))?)?;
     }
+    Ok(())
+}
+
+/// As one that another droptrace's thread entered only to read its counters.
+fn namespace_whose_process_ends_is_read_by_a_file() -> Result<()> {
+    let netns = Netns::new()?;
+    for arguments in [&["--netns", &netns.path()][..], &[]] {
+        let resident = netns.resident()?;
+        let stat = Stat::during(arguments, || {
+            drop(resident);
+            no_ports(&netns)
+        });
+        ensure_is_read(&netns, &stat?)?;
+    }
+    Ok(())
+}
+
+/// Ensures that the datagrams of [`no_ports`] were counted, and no gap names the namespace.
+fn ensure_is_read(netns: &Netns, stat: &Stat) -> Result<()> {
+    let outside = &stat.0["outside"];
+    let gaps = outside["gaps"].to_string();
+    ensure!(!gaps.contains(&netns.inum().to_string()), "{gaps}");
+    let counters = outside["counters"].as_array().context("no counters")?;
+    let is_own = |counter: &&Value| counter["netns"] == netns.inum() && counter["counter"] == "UdpNoPorts";
+    let counter = counters.iter().find(is_own).with_context(|| format!("the counter did not rise: {outside}"))?;
+    ensure!(counter["rise"] == NO_PORTS && counter["outside"] == 0, "{counter}");
     Ok(())
 }
 
@@ -95,13 +116,16 @@ fn namespace_that_may_not_be_entered_is_a_gap() -> Result<()> {
     let (netns, name) = named_without_a_process("closed")?;
     let without = "--bounding-set=-sys_admin";
     let mut command = Command::new("/usr/bin/setpriv");
-    command.args([without, "--inh-caps=-sys_admin"]).arg(binary()?).args(["stat", "--format", "json"]);
+    let inum = netns.inum().to_string();
+    command.args([without, "--inh-caps=-sys_admin"]).arg(binary()?);
+    // Those of other namespaces may be too many to name this one.
+    command.args(["stat", "--format", "json", "--netns", &inum]);
     let mut droptrace = Droptrace::spawn(piped(&mut command))?;
     droptrace.await_attached()?;
     no_ports(&netns)?;
     let stat = Stat::parse(&droptrace.finish()?.stdout)?;
     let gaps = stat.0["outside"]["gaps"].to_string();
-    let gap = "no process was found in the namespace, and entering it takes CAP_SYS_ADMIN";
+    let gap = "no process was found in the namespace, and entering it needs CAP_SYS_ADMIN";
     ensure!(gaps.contains(&name) && gaps.contains(gap), "{gaps}");
     Ok(())
 }

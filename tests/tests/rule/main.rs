@@ -1,5 +1,6 @@
 //! `droptrace rule`: the rules that drop packets, against the rules' own counters and the number of packets sent.
 
+mod entrance;
 mod iptables;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ const PACKETS: u64 = 120;
 fn main() -> ExitCode {
     trials::run(vec![
         trial_as_root("two_rules_and_a_policy_are_three_rows", two_rules_and_a_policy),
+        trial_as_root("command_enters_the_namespace", entrance::command_enters_the_namespace),
         trial_as_root("rules_behind_a_jump_and_for_ipv6", rules_behind_a_jump),
         trial_as_root("other_packets_are_left_out", other_packets_are_left_out),
         trial_as_root("drops_without_a_rule_have_no_row", drops_without_a_rule),
@@ -135,7 +137,10 @@ fn two_rules_and_a_policy() -> Result<()> {
     ensure!(gate["text"] == "udp dport 10 ip saddr 10.0.0.0/24 counter drop", "{gate}");
     ensure!(last["handle"].is_null() && last["text"].is_null(), "{last}");
     ensure!(web["example"]["destination"] == "10.0.0.2:9" && web["example"]["transport"] == "udp", "{web}");
-    let shown = wire.host.command(web["command"].as_str().context("no command")?)?;
+    // Neither a name nor a process leads into the namespace.
+    let command = web["command"].as_str().context("no command")?;
+    let inside = command.strip_prefix("ip netns exec NETNS ").with_context(|| command.to_owned())?;
+    let shown = wire.host.command(inside)?;
     let handle = web["handle"].as_u64().context("no handle")?;
     ensure!(
         shown.lines().any(|line| line.contains("dport 9") && line.ends_with(&format!("# handle {handle}"))),

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tests::case::drained;
 use tests::droptrace::Droptrace;
 use tests::kernel;
+use tests::machine::is_emulated;
 use tests::netns::Netns;
 use tests::owned::{DATAGRAMS, Holder, host, udp_by};
 use tests::trials::{Unable, trial_as_root};
@@ -17,7 +18,7 @@ use tests::witness::Witness;
 
 use super::flows::Flows;
 use super::owners::{behind_a_firewall, in_each_mode, refused};
-use super::processes::{is_emulated, own_process};
+use super::processes::own_process;
 
 const USER: u32 = 4711;
 

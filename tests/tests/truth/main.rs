@@ -7,6 +7,7 @@ mod faults;
 mod flow_processes;
 mod flows;
 mod hidden;
+mod kernel_log;
 mod owners;
 mod peers;
 mod processes;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         flow_processes::trials(),
         flows::trials(),
         hidden::trials(),
+        kernel_log::trials(),
         owners::trials(),
         peers::trials(),
         processes::trials(),

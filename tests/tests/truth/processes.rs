@@ -12,6 +12,7 @@ use tests::cgroup::ControlGroup;
 use tests::droptrace::{Droptrace, command};
 use tests::folder::Folder;
 use tests::kernel;
+use tests::machine::is_emulated;
 use tests::netns::Netns;
 use tests::owned::{DATAGRAMS, Holder, host, overrun, udp_of};
 use tests::trace::Trace;
@@ -53,10 +54,6 @@ fn all_are(drops: &[Value], count: u64, expected: &Value) -> Result<()> {
     let is_known = drops.iter().any(|drop| whose(drop) == *expected);
     ensure!(is_known || is_emulated(), "no line has {expected}");
     Ok(())
-}
-
-pub(super) fn is_emulated() -> bool {
-    fs::read_to_string("/sys/class/dmi/id/sys_vendor").is_ok_and(|vendor| vendor.trim() == "QEMU")
 }
 
 /// The process of this test.

@@ -171,31 +171,25 @@ fn drops_whose_namespace_is_unknown() -> Result<()> {
     })
 }
 
-/// Links of a tree stand where the device was.
-fn segments_pruned_from_a_tree() -> Result<()> {
-    const REASON: &str = "TCP_OFO_QUEUE_PRUNE";
-    if kernel::reason(REASON)? == Known::NoReasons {
+/// The reason of segments that TCP removes from its queue of segments out of order.
+pub(super) const PRUNED: &str = "TCP_OFO_QUEUE_PRUNE";
+
+/// An error if this kernel does not distinguish [`PRUNED`] from other reasons.
+pub(super) fn can_be_pruned() -> Result<()> {
+    if kernel::reason(PRUNED)? == Known::NoReasons {
         return Err(Unable("this kernel does not distinguish them from others".to_owned()).into());
     }
-    let wire = Wire::new()?;
-    let _listener = tcp::listener_with(&wire.host, 5, |socket| {
-        Ok(rustix::net::sockopt::set_socket_recv_buffer_size(socket, 32768)?)
-    })?;
+    Ok(())
+}
+
+/// Links of a tree stand where the device was.
+fn segments_pruned_from_a_tree() -> Result<()> {
+    can_be_pruned()?;
+    let droptrace = Droptrace::start(&["stat", "--format", "json", "--top", "0"])?;
+    let wire = prune_a_tree()?;
+    let stat = Stat::parse(&droptrace.finish()?.stdout)?;
     let ifindex = wire.host.ifindex("host0")?;
-    let stat = Stat::during(&["--top", "0"], || {
-        let peer = Peer::connect(&wire, 41000)?;
-        let start = peer.next;
-        let at = |distance: u32, payload: &[u8]| {
-            peer.segment(payload, |header| header.sequence_number = start.wrapping_add(distance))
-        };
-        let last = peer.window.saturating_sub(150) / 200;
-        // A hole before each segment, and then segments into the holes.
-        (1..last).try_for_each(|it| wire.send(&at(200 * it, &[0; 50])?))?;
-        drained()?;
-        (1..last).step_by(3).try_for_each(|it| wire.send(&at(200 * it - 100, &[0; 50])?))?;
-        drained()
-    })?;
-    let rows = stat.drops_of(REASON)?;
+    let rows = stat.drops_of(PRUNED)?;
     ensure!(!rows.is_empty(), "nothing was pruned");
     let is_made_up = |row: &&Drops| {
         ![0, u64::from(ifindex)].contains(&row.ifindex) || ![0, u64::from(wire.host.inum())].contains(&row.netns)
@@ -203,6 +197,26 @@ fn segments_pruned_from_a_tree() -> Result<()> {
     let made_up: Vec<_> = rows.iter().filter(is_made_up).collect();
     ensure!(made_up.is_empty(), "{made_up:#?}");
     Ok(())
+}
+
+/// Fills the queue of segments out of order of a connection until its segments are dropped.
+pub(super) fn prune_a_tree() -> Result<Wire> {
+    let wire = Wire::new()?;
+    let _listener = tcp::listener_with(&wire.host, 5, |socket| {
+        Ok(rustix::net::sockopt::set_socket_recv_buffer_size(socket, 32768)?)
+    })?;
+    let peer = Peer::connect(&wire, 41000)?;
+    let start = peer.next;
+    let at = |distance: u32, payload: &[u8]| {
+        peer.segment(payload, |header| header.sequence_number = start.wrapping_add(distance))
+    };
+    let last = peer.window.saturating_sub(150) / 200;
+    // A hole before each segment, and then segments into the holes.
+    (1..last).try_for_each(|it| wire.send(&at(200 * it, &[0; 50])?))?;
+    drained()?;
+    (1..last).step_by(3).try_for_each(|it| wire.send(&at(200 * it - 100, &[0; 50])?))?;
+    drained()?;
+    Ok(wire)
 }
 
 /// The kernel tries out an empty buffer for each queue (`napi_get_frags_check`, `net/core/gro.c`).
@@ -220,11 +234,11 @@ fn a_device_that_comes_up() -> Result<()> {
     Ok(())
 }
 
-/// Far more places than the kernel program has room for, but never at a time: it is emptied each second.
+/// Far more keys than the kernel program has room for, but never at a time: it is emptied each second.
 fn namespaces_and_interfaces_come_and_go() -> Result<()> {
     const NAMESPACES: u64 = 50;
     const KINDS: u16 = 8;
-    // For the places of more than two seconds, whatever their slots of the cache take.
+    // For the keys of more than two seconds, whatever their slots of the cache take.
     const ROOM: &str = "1024";
     let rounds = if pace::slowness() > 2.0 { 5 } else { 50 };
     let droptrace = Droptrace::start(&["stat", "--format", "json", "--top", "0", "--map-entries", ROOM])?;
@@ -241,12 +255,12 @@ fn namespaces_and_interfaces_come_and_go() -> Result<()> {
     let stat = Stat::parse_with_losses(&droptrace.finish()?.stdout)?;
     let rows = stat.drops_of("UNHANDLED_PROTO")?;
     let own = || rows.iter().filter(|row| row.interface.as_deref() == Some("come-and-go"));
-    let (places, packets) = (own().count() as u64, own().map(|row| row.packets).sum::<u64>());
+    let (keys, packets) = (own().count() as u64, own().map(|row| row.packets).sum::<u64>());
     let (sent, overflow) = (rounds * NAMESPACES * u64::from(KINDS), stat.ledger("overflow")?);
     ensure!(packets == sent && overflow == 0, "{packets} of {sent} drops, {overflow} without room");
     // Without cookies, a namespace that gets the number of another one shares its rows.
     let has_cookies =
         stat.0["drops"].as_array().is_some_and(|rows| rows.iter().any(|row| !row["netns_cookie"].is_null()));
-    ensure!(!has_cookies || places == sent, "{places} places, not {sent}");
+    ensure!(!has_cookies || keys == sent, "{keys} keys, not {sent}");
     Ok(())
 }

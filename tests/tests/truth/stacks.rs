@@ -175,7 +175,7 @@ fn a_recording_has_the_stacks() -> Result<()> {
     drops.into_iter().try_for_each(is_of_the_sender)
 }
 
-/// `--stack` of `stat`. The two ways into the kernel are told apart, each sampled drop has a stack, and the sample does not
+/// `--stack` of `stat`. The two ways into the kernel are distinguished, each sampled drop has a stack, and the sample does not
 /// change the counts.
 fn a_sample_has_stacks_and_all_are_counted() -> Result<()> {
     in_each_mode(|mode| {
@@ -189,13 +189,13 @@ fn a_sample_has_stacks_and_all_are_counted() -> Result<()> {
         let counted: u64 =
             report["drops"].as_array().context("no drops")?.iter().filter_map(|row| row["packets"].as_u64()).sum();
         ensure!((counted, Witness::Nft.read(&host)?) == (all, all), "{counted} of {all} drops");
-        let [place] = report["stacks"].as_array().context("no stacks")?.as_slice() else {
+        let [site] = report["stacks"].as_array().context("no stacks")?.as_slice() else {
             anyhow::bail!("not one drop site: {}", report["stacks"])
         };
         let events = &report["sources"][0]["ledger"]["events"];
-        let (sampled, delivered) = (number(&place["sampled"])?, number(&events["delivered"])?);
-        ensure!(number(&place["drops"])? == all && sampled == delivered && sampled < all / 10, "{place} {events}");
-        let stacks = place["stacks"].as_array().context("no list of stacks")?;
+        let (sampled, delivered) = (number(&site["sampled"])?, number(&events["delivered"])?);
+        ensure!(number(&site["drops"])? == all && sampled == delivered && sampled < all / 10, "{site} {events}");
+        let stacks = site["stacks"].as_array().context("no list of stacks")?;
         let mut with_stack = 0;
         for stack in stacks {
             with_stack += number(&stack["samples"])?;
@@ -203,7 +203,7 @@ fn a_sample_has_stacks_and_all_are_counted() -> Result<()> {
         ensure!(with_stack == sampled, "{with_stack} of {sampled} samples have a stack");
         for caller in ["__sys_sendto+", "vfs_write+"] {
             let is_there = stacks.iter().any(|stack| stack["functions"].to_string().contains(caller));
-            ensure!(is_there, "no stack leads to {caller}: {place}");
+            ensure!(is_there, "no stack leads to {caller}: {site}");
         }
         Ok(())
     })

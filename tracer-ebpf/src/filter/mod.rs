@@ -32,7 +32,7 @@ pub(crate) enum Verdict {
 pub(crate) unsafe fn verdict<M: Memory>(held: Held, skb: *const u8) -> Verdict {
     // SAFETY: the caller's.
     unsafe {
-        let verdict = of_place(held.dropped(), (*held.state).wanted_netns);
+        let verdict = of_interface(held.dropped(), (*held.state).wanted_netns);
         if config!(filter) == 0 || verdict == Verdict::Filtered {
             return verdict;
         }
@@ -57,7 +57,7 @@ pub(crate) unsafe fn verdict<M: Memory>(held: Held, skb: *const u8) -> Verdict {
 
 /// Applies the filters of namespace and interface. `wanted` is [`tracer_common::CpuState::wanted_netns`].
 #[inline(always)]
-fn of_place(dropped: &DropFacts, wanted: u64) -> Verdict {
+fn of_interface(dropped: &DropFacts, wanted: u64) -> Verdict {
     let (filters_netns, ifindex) = (config!(filters_netns) != 0, config!(ifindex));
     if !filters_netns && ifindex == 0 {
         return Verdict::Counted;

@@ -10,9 +10,9 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{ABSENT, TRAP_GROUP_LEN, TRAP_NAME_LEN, TrapNames};
 
-use super::{Holder, take, xdp};
+use super::{take, xdp};
 use crate::config::{at, config};
-use crate::guard;
+use crate::guard::{self, Holder};
 use crate::maps::TRAP_NAMES;
 use crate::memory::{Memory, Probe};
 use crate::skb;

@@ -5,9 +5,9 @@ use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
 
 use super::qdisc_drop::exact_reason;
-use super::{Holder, take, xdp};
-use crate::config::{Bytes, Place, at, config};
-use crate::guard;
+use super::{take, xdp};
+use crate::config::{Bytes, Position, at, config};
+use crate::guard::{self, Holder};
 use crate::memory::{Memory, Probe, Typed};
 use crate::skb;
 

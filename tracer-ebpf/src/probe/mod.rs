@@ -3,36 +3,18 @@
 mod devlink_trap_report;
 mod kfree_skb;
 mod qdisc_drop;
+mod tcp_conn_request;
 mod tcp_retransmit_skb;
 mod udp_fail_queue_rcv_skb;
 mod xdp;
 
-use core::ffi::c_void;
-
-use aya_ebpf::EbpfContext;
-use aya_log_ebpf::debug;
-use tracer_common::{MOST_HOLDERS, UDP_RECEIVERS_LATER};
+use tracer_common::UDP_RECEIVERS_LATER;
 
 use crate::config::config;
 use crate::filter::{self, Verdict};
 use crate::guard::Held;
 use crate::memory::Memory;
-use crate::{account, flow, record, sampler, segment};
-
-/// The programs that hold the guard, each with a mark of its own in [`tracer_common::CpuState::busy`].
-#[derive(Clone, Copy)]
-pub(crate) enum Holder {
-    KfreeSkb,
-    XdpException,
-    XdpRedirectErr,
-    DevlinkTrapReport,
-    UdpFailQueueRcvSkb,
-}
-
-/// The number of [`Holder`]s.
-pub(crate) const HOLDERS: usize = Holder::UdpFailQueueRcvSkb as usize + 1;
-
-const _: () = assert!(HOLDERS <= MOST_HOLDERS);
+use crate::{account, flow, log, record, sampler, segment};
 
 /// Counts the current drop and, if records are wanted, sends records of it. `skb` is the packet, or NULL without one;
 /// `context` is the program's.
@@ -66,8 +48,8 @@ fn count<M: Memory>(held: Held, skb: *const u8) -> Verdict {
             Verdict::Counted => {}
         }
         let is_overflow = account::count::<M>(held, skb) == account::Counted::Overflow;
-        if is_overflow && (*counters).overflow == 1 {
-            log_overflow();
+        if log::is_on() && is_overflow && (*counters).overflow == 1 {
+            log::overflow();
         }
         if config!(udp_receivers) == UDP_RECEIVERS_LATER && !is_overflow {
             (*held.state).dropped.counted_in = held.generation() as u8 + 1;
@@ -77,20 +59,5 @@ fn count<M: Memory>(held: Held, skb: *const u8) -> Verdict {
             flow::count::<M>(held, skb);
         }
         verdict
-    }
-}
-
-/// Writes to the program's own log.
-#[inline(never)]
-fn log_overflow() {
-    debug!(NoContext, "no room for a new key: such drops are counted by reason only");
-}
-
-/// The log does not use a program's context.
-struct NoContext;
-
-impl EbpfContext for NoContext {
-    fn as_ptr(&self) -> *mut c_void {
-        core::ptr::null_mut()
     }
 }

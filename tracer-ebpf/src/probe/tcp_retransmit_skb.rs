@@ -12,7 +12,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{ABSENT, Retransmission, SEGMENT_RETRANSMITTED};
 
-use crate::config::{Place, at, config};
+use crate::config::{Position, at, config};
 use crate::guard::add_atomically;
 use crate::maps::{CPU_STATE, SEGMENTS};
 use crate::memory::{Memory, Probe};

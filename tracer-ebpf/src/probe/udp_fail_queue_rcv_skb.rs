@@ -16,10 +16,9 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{UDP_RECEIVERS_NOTED, UdpNote};
 
-use super::Holder;
 use crate::account;
 use crate::config::config;
-use crate::guard::{self, Held};
+use crate::guard::{self, Held, Holder};
 use crate::maps::CPU_STATE;
 use crate::memory::Probe;
 use crate::skb::cgroup;

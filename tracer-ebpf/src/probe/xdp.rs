@@ -3,16 +3,16 @@
 //!
 //! XDP also runs on `sk_buff`s: then the same tracepoints fire first, and `kfree_skb` right after them. That drop is
 //! counted only in `kfree_skb`, where more facts are known: here it is noted until the next drop on this CPU.
-//! `docs/fields.md` has the rules, with the functions of the kernel that they come from.
+//! `docs/reference/fields.md` has the rules, with the functions of the kernel that they come from.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_common::{CpuState, MOST_NOTED_NS, XDP_REDIRECT_FAILED};
 
-use super::{Holder, take};
+use super::take;
 use crate::config::{Bytes, at, config};
-use crate::guard::{self, Held, barrier};
+use crate::guard::{self, Held, Holder, barrier};
 use crate::memory::{Memory, Probe};
 use crate::{account, filter, skb};
 
@@ -32,10 +32,10 @@ const XDP_MODE_DRV: usize = 1;
 pub fn xdp_exception(ctx: RawTracePointContext) -> i32 {
     let (device, program, action): (*const u8, *const u8, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     // SAFETY: the tracepoint's arguments.
-    let tells = unsafe { Tells::exception(device, program, action) };
-    report(Holder::XdpException, &ctx, device, action, tells, |state| {
+    let second_report = unsafe { SecondReport::of_exception(device, program, action) };
+    report(Holder::XdpException, &ctx, device, action, second_report, |state| {
         // SAFETY: the element is this CPU's own.
-        action == XDP_REDIRECT && unsafe { is_redirect_told(state, device) }
+        action == XDP_REDIRECT && unsafe { is_redirect_reported(state, device) }
     });
     0
 }
@@ -45,8 +45,8 @@ pub fn xdp_exception(ctx: RawTracePointContext) -> i32 {
 pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
     let (device, error): (*const u8, i32) = (ctx.arg(0), ctx.arg(3));
     // SAFETY: the tracepoint's arguments.
-    let tells = unsafe { Tells::redirect(device) };
-    report(Holder::XdpRedirectErr, &ctx, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), tells, |state| {
+    let second_report = unsafe { SecondReport::of_redirect(device) };
+    report(Holder::XdpRedirectErr, &ctx, device, XDP_REDIRECT_FAILED | error.unsigned_abs(), second_report, |state| {
         // SAFETY: the element is this CPU's own.
         unsafe {
             (*state).xdp.redirect_device = device as u64;
@@ -57,36 +57,36 @@ pub fn xdp_redirect_err(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Whether `kfree_skb` reports the same packet.
+/// Whether `kfree_skb` reports the packet as well, right after this tracepoint.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-enum Tells {
-    /// It does not, because there is no `sk_buff`.
+enum SecondReport {
+    /// `kfree_skb` does not, because there is no `sk_buff`.
     Never = 1,
-    /// It does.
-    Surely,
-    /// It does if its next packet belongs to the same device.
-    OfDevice,
-    /// It does if its next packet belongs to a device with a generic XDP program.
-    OfGeneric,
+    /// `kfree_skb` does, so that only its report is counted.
+    Certain,
+    /// `kfree_skb` does if its next packet belongs to the same device.
+    IfSameDevice,
+    /// `kfree_skb` does if its next packet belongs to a device with a generic XDP program.
+    IfGenericDevice,
 }
 
-impl Tells {
+impl SecondReport {
     /// Returns whether `kfree_skb` reports the packet of an exception.
     ///
     /// # Safety
     /// The arguments must be the tracepoint's.
     #[inline(always)]
-    unsafe fn exception(device: *const u8, program: *const u8, action: u32) -> Self {
+    unsafe fn of_exception(device: *const u8, program: *const u8, action: u32) -> Self {
         // SAFETY: the helper fails on addresses that cannot be read.
         unsafe {
             match Probe::load(program, at!(prog_attach_type)) {
-                BPF_XDP_CPUMAP => return Self::Surely,
-                BPF_XDP_DEVMAP => return Self::OfGeneric,
+                BPF_XDP_CPUMAP => return Self::Certain,
+                BPF_XDP_DEVMAP => return Self::IfGenericDevice,
                 _ => {}
             }
             if has_generic_program::<Probe>(device) {
-                return Self::Surely;
+                return Self::Certain;
             }
             let runs_on_skbs = match kind(device) {
                 Kind::Tun => true,
@@ -96,53 +96,53 @@ impl Tells {
             };
             // The target of a generic redirect has a stopped queue.
             let is_target = action == XDP_TX && !has_own_program(device);
-            if runs_on_skbs || is_target { Self::OfDevice } else { Self::Never }
+            if runs_on_skbs || is_target { Self::IfSameDevice } else { Self::Never }
         }
     }
 
     /// Returns whether `kfree_skb` reports the packet of a redirect.
     ///
     /// # Safety
-    /// As [`Tells::exception`].
+    /// As [`SecondReport::of_exception`].
     #[inline(always)]
-    unsafe fn redirect(device: *const u8) -> Self {
+    unsafe fn of_redirect(device: *const u8) -> Self {
         // SAFETY: the helper fails on addresses that cannot be read.
         unsafe {
             if has_generic_program::<Probe>(device) {
-                return Self::Surely;
+                return Self::Certain;
             }
             // As above, veth has already freed its `sk_buff`.
-            if kind(device) == Kind::Tun { Self::OfDevice } else { Self::Never }
+            if kind(device) == Kind::Tun { Self::IfSameDevice } else { Self::Never }
         }
     }
 }
 
-/// Counts or notes one drop, unless `kfree_skb` is sure to count it, or `is_told` says that it was already reported.
+/// Counts or notes one drop, unless `kfree_skb` is sure to count it, or `is_reported` says that it was already reported.
 #[inline(always)]
 fn report(
     holder: Holder,
     context: &RawTracePointContext,
     device: *const u8,
     reason: u32,
-    tells: Tells,
-    is_told: impl FnOnce(*mut CpuState) -> bool,
+    second_report: SecondReport,
+    is_reported: impl FnOnce(*mut CpuState) -> bool,
 ) {
-    if tells == Tells::Surely {
+    if second_report == SecondReport::Certain {
         return;
     }
     let Some(guard) = guard::take(holder) else { return };
     let held = guard.held;
     // SAFETY: the state is this CPU's own; the device is the tracepoint's.
     unsafe {
-        if is_told(held.state) {
+        if is_reported(held.state) {
             return;
         }
         settle(held);
         skb::read_frame(held, device, reason);
-        if tells == Tells::Never || device.is_null() {
+        if second_report == SecondReport::Never || device.is_null() {
             take::<Probe>(held, core::ptr::null(), context.as_ptr().cast());
         } else {
-            note(held, device, tells);
+            note(held, device, second_report);
         }
     }
 }
@@ -153,7 +153,7 @@ fn report(
 /// # Safety
 /// The state is this CPU's own, and `device` is that of the current drop.
 #[inline(always)]
-unsafe fn note(held: Held, device: *const u8, tells: Tells) {
+unsafe fn note(held: Held, device: *const u8, second_report: SecondReport) {
     // SAFETY: the caller's.
     unsafe {
         let note = &raw mut (*held.state).xdp;
@@ -161,7 +161,7 @@ unsafe fn note(held: Held, device: *const u8, tells: Tells) {
         let dropped = held.dropped();
         (*note).key = dropped.key;
         (*note).names = account::names::<Probe>(core::ptr::null(), dropped);
-        (*note).tells = tells as u32;
+        (*note).second_report = second_report as u32;
         (*note).ticks = account::ticks();
         barrier();
         (*note).device = device as u64;
@@ -212,7 +212,7 @@ unsafe fn take_up_note<M: Memory>(held: Held, skb: *const u8) {
         (*note).device = 0;
         let reason = dropped.key.reason;
         let is_general = reason == config!(unspecified_reason) || reason == config!(xdp_reason);
-        let is_generic = (*note).tells == Tells::OfGeneric as u32
+        let is_generic = (*note).second_report == SecondReport::IfGenericDevice as u32
             && dropped.device != 0
             && has_generic_program::<M>(M::device_of(skb, dropped));
         let is_of = dropped.device == device || is_generic;
@@ -228,7 +228,7 @@ unsafe fn take_up_note<M: Memory>(held: Held, skb: *const u8) {
 /// # Safety
 /// `state` must be the element of `CPU_STATE`.
 #[inline(always)]
-unsafe fn is_redirect_told(state: *mut CpuState, device: *const u8) -> bool {
+unsafe fn is_redirect_reported(state: *mut CpuState, device: *const u8) -> bool {
     // SAFETY: the caller's.
     unsafe {
         let note = &raw mut (*state).xdp;

@@ -112,7 +112,7 @@ pub(crate) unsafe fn of_receiver<M: Memory>(socket: *const u8, state: *mut CpuSt
 /// # Safety
 /// `socket` must be a root.
 #[inline(always)]
-unsafe fn of<M: Memory>(socket: *const u8) -> u64 {
+pub(crate) unsafe fn of<M: Memory>(socket: *const u8) -> u64 {
     if config!(offsets.cgroup_node) == ABSENT || config!(offsets.node_id) == ABSENT {
         return 0;
     }

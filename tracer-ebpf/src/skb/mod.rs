@@ -1,6 +1,6 @@
 //! The fields of a dropped `struct sk_buff` (`include/linux/skbuff.h`).
 //!
-//! Fields that share their storage with others are used only if another fact confirms them; `docs/fields.md` has the
+//! Fields that share their storage with others are used only if another fact confirms them; `docs/reference/fields.md` has the
 //! rule for each.
 
 pub(crate) mod cgroup;

@@ -10,6 +10,7 @@ use tracer_common::{ABSENT, CpuState, ProvedNet};
 use super::is_kernel;
 use crate::config::{Bytes, at, config};
 use crate::guard::barrier;
+use crate::log;
 use crate::memory::{Memory, same};
 
 /// Flags in the lowest bits of `_skb_refdst` (`SKB_DST_NOREF`, `include/linux/skbuff.h`).
@@ -232,7 +233,13 @@ pub(super) unsafe fn keep_usual<M: Memory>(state: *mut CpuState, skb: *const u8,
 #[inline(never)]
 pub(super) unsafe fn keep_any<M: Memory>(state: *mut CpuState, skb: *const u8, rx_sk: *const u8) {
     // SAFETY: the caller's.
-    unsafe { keep(state, &Owner::read::<M>(skb, rx_sk, state)) };
+    unsafe {
+        let owner = Owner::read::<M>(skb, rx_sk, state);
+        if log::is_on() && owner.device.ifindex == 0 && is_kernel(M::pointer(skb, at!(skb_dev)) as u64) {
+            log::implausible_device();
+        }
+        keep(state, &owner);
+    }
 }
 
 /// Stores `owner`, and the reason. Fields that are read as one word are written as one: a processor that has to combine

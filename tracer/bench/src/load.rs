@@ -163,7 +163,7 @@ impl Lane {
         let socket = netns.run(|| {
             let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
             let ifindex = i32::try_from(name_to_index(any.as_fd(), "lo")?)?;
-            sys::frame_socket(ifindex).context("cannot open a packet socket, which takes CAP_NET_RAW")
+            sys::frame_socket(ifindex).context("cannot open a packet socket, which needs CAP_NET_RAW")
         })?;
         let types = FIRST_TYPE..FIRST_TYPE + keys.clamp(1, MAX_KEYS);
         let messages = types.map(|it| Message { bytes: frame(it), to: None }).collect();

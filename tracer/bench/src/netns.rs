@@ -25,7 +25,7 @@ impl Netns {
     pub(super) fn new() -> Result<Self> {
         let handle = on_a_thread(|| {
             sys::unshare_network().context(
-                "cannot make a network namespace for the load, which takes CAP_SYS_ADMIN: run `droptrace bench` as root",
+                "cannot make a network namespace for the load, which needs CAP_SYS_ADMIN: run `droptrace bench` as root",
             )?;
             // No interface may send packets of its own accord.
             for interface in ["default", "lo"] {
@@ -34,7 +34,7 @@ impl Netns {
                     fs::write(&file, "1").with_context(|| format!("cannot write to {file}"))?;
                 }
             }
-            sys::raise_loopback().context("cannot set lo up, which takes CAP_NET_ADMIN")?;
+            sys::raise_loopback().context("cannot set lo up, which needs CAP_NET_ADMIN")?;
             File::open("/proc/thread-self/ns/net").context("cannot open the new network namespace")
         })?;
         let inum = u32::try_from(handle.metadata()?.ino())?;

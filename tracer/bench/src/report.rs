@@ -247,7 +247,7 @@ pub(super) fn nanoseconds(time: Duration) -> u64 {
 
 impl SeriesReport {
     /// The greatest rate at which a target lost nothing. No lower rate has a loss.
-    pub fn greatest_lossless_rate(&self, configuration: &str) -> Option<f64> {
+    pub(crate) fn greatest_lossless_rate(&self, configuration: &str) -> Option<f64> {
         let rows = self.rows.iter().filter(|row| row.configuration == configuration);
         let figures = rows.filter_map(|row| row.figures.as_ref());
         let rates: Vec<_> =

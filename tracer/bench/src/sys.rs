@@ -1,5 +1,5 @@
 //! System calls that no library offers.
-#![expect(unsafe_code, reason = "raw system calls; the only place in the benchmark")]
+#![expect(unsafe_code, reason = "raw system calls; the only ones in the benchmark")]
 
 use std::ffi::CStr;
 use std::io;
@@ -32,7 +32,7 @@ pub(super) fn raise_loopback() -> io::Result<()> {
     // SAFETY: all fields are numbers.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP).map_err(io::Error::other)?;
     // SAFETY: the request is a whole `struct ifreq`, which this ioctl reads.
@@ -89,7 +89,7 @@ pub(super) fn load_raw_tracepoint(name: &CStr, instructions: &[[u8; 8]]) -> io::
     // The last byte stays 0.
     let letters = program.prog_name.len() - 1;
     for (to, from) in program.prog_name[..letters].iter_mut().zip(name.to_bytes()) {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     program.insn_cnt = u32::try_from(instructions.len()).map_err(io::Error::other)?;
     program.insns = instructions.as_ptr() as u64;

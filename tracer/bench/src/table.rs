@@ -41,6 +41,13 @@ impl Table {
         Self { headings: columns.iter().map(|(heading, _)| *heading).collect(), rows }
     }
 
+    /// Whether a column has numbers: each cell begins with one, or stands for none.
+    #[cfg(feature = "html")]
+    pub(super) fn is_number(&self, column: usize) -> bool {
+        let begins = |cell: &str| cell == "-" || cell.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
+        self.rows.iter().all(|row| begins(&row[column]))
+    }
+
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let headings = self.headings.iter().map(|&heading| heading.to_owned()).collect();
         let lines: Vec<&Vec<String>> = std::iter::once(&headings).chain(&self.rows).collect();

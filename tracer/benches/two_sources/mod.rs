@@ -35,16 +35,16 @@ impl Storm {
             Origin::Ebpf => self.clock.real(time),
             Origin::NetDm => Timestamp(self.clock.real(time).0 + 3_000),
         };
-        let place = index % 8;
+        let site = index % 8;
         let drop = SharedFacts {
             timestamp,
-            pc: 0xffff_ffff_8204_5927 + place * 64,
-            reason: u32::try_from(place).unwrap_or(0),
+            pc: 0xffff_ffff_8204_5927 + site * 64,
+            reason: u32::try_from(site).unwrap_or(0),
             length: 106,
             netns: if origin == Origin::Ebpf { 4_026_531_833 } else { 0 },
             ifindex: 1,
         };
-        Observation { origin, drop, print: self.prints.of(PacketStart::Mac, &self.bytes, 106), detail: place as u32 }
+        Observation { origin, drop, print: self.prints.of(PacketStart::Mac, &self.bytes, 106), detail: site as u32 }
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     /// A reason that the baseline does not have.
     NewReason,
     /// A drop site that the baseline does not have; it has the reason.
-    NewPlace,
+    NewSite,
     /// Many times more drops of a reason than before.
     Grown,
     /// Hosts that drop far more than similar hosts.
@@ -73,12 +73,40 @@ pub(crate) struct Finding {
     pub(crate) group: Option<String>,
     /// The hosts.
     pub(crate) hosts: Subject,
+    /// How much more is dropped than expected; `None` if the finding is not a comparison of hosts.
+    pub(crate) effect: Option<Effect>,
+    /// The expected share of wrong findings among those that are at least as certain; `None` if the finding is not a test.
+    #[serde(serialize_with = "number::option")]
+    pub(crate) q_value: Option<f64>,
     /// The evidence.
     pub(crate) evidence: Vec<Figure>,
     /// The meaning of the reason, or of the finding.
     pub(crate) meaning: String,
     /// Shell commands, the next one first.
     pub(crate) next: Vec<String>,
+}
+
+impl Finding {
+    /// The packets that the evidence is about, rounded; 0 if it has no number of packets.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rounded count; casts saturate")]
+    pub(crate) fn packets(&self) -> u64 {
+        let packets = self.evidence.iter().filter(|figure| figure.unit == "packets").map(|figure| figure.value);
+        packets.fold(0.0, f64::max).round() as u64
+    }
+}
+
+/// How many times as much is dropped as expected.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Effect {
+    /// Drops against the expected drops; of several hosts, those of the host that is furthest from them.
+    #[serde(serialize_with = "number::serialize")]
+    pub(crate) times: f64,
+    /// The lower bound of the range in which 95 % of hosts, or groups, with such an effect are.
+    #[serde(serialize_with = "number::serialize")]
+    pub(crate) at_least: f64,
+    /// The upper bound.
+    #[serde(serialize_with = "number::serialize")]
+    pub(crate) at_most: f64,
 }
 
 /// Hosts, of which only some are named.
@@ -110,6 +138,6 @@ pub(crate) struct Figure {
     /// The value.
     #[serde(serialize_with = "number::serialize")]
     pub(crate) value: f64,
-    /// The unit: `packets`, `packets/s`, `hosts`, `times`, `deviations`, `seconds`, `%`.
+    /// The unit: `packets`, `packets/s`, `hosts`, `times`, `probability`, `seconds`, `%`.
     pub(crate) unit: &'static str,
 }

@@ -1,14 +1,14 @@
 //! The data of a fleet over a time span. The readers of snapshots and engines fill it; the analysis only reads it.
 //!
 //! ```
-//! use droptrace_fleet::model::{Fleet, Host, Place};
+//! use droptrace_fleet::model::{Fleet, Host, Key};
 //!
 //! let mut fleet = Fleet::default();
 //! let host = fleet.host("lab-1");
 //! *fleet.host_mut(host) = Host { kernel: Some("6.18.44".into()), seconds: 3600.0, ..Host::named("lab-1") };
-//! let place = fleet.place(Place { reason: Some("SOCKET_RCVBUFF"), subsystem: Some("core"), ..Place::default() });
-//! fleet.add(host, place, 1_000_u64);
-//! assert_eq!(fleet.resolve(place).reason, Some("SOCKET_RCVBUFF"));
+//! let key = fleet.key(Key { reason: Some("SOCKET_RCVBUFF"), subsystem: Some("core"), ..Key::default() });
+//! fleet.add(host, key, 1_000_u64);
+//! assert_eq!(fleet.resolve(key).reason, Some("SOCKET_RCVBUFF"));
 //! ```
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub struct Bounds {
     /// Hosts.
     pub hosts: usize,
     /// Aggregation keys of all hosts together.
-    pub places: usize,
+    pub keys: usize,
     /// Counts, one for each host and aggregation key, and for each owner of their drops; and bursts.
     pub counts: usize,
     /// Bytes of names: of hosts, their properties, and aggregation keys.
@@ -37,7 +37,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// A fleet of this size needs some gigabytes.
-    pub const DEFAULT: Self = Self { hosts: 1_000_000, places: 1_000_000, counts: 50_000_000, text: 256 << 20 };
+    pub const DEFAULT: Self = Self { hosts: 1_000_000, keys: 1_000_000, counts: 50_000_000, text: 256 << 20 };
 }
 
 /// The error of a fleet that has reached a limit.
@@ -56,13 +56,13 @@ pub struct HostId(pub u32);
 
 /// An aggregation key of a fleet, for [`Fleet::resolve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PlaceId(pub u32);
+pub struct KeyId(pub u32);
 
 /// The aggregation key of a fleet: properties that drops on different hosts can share. Names that each host gives by
 /// itself (interfaces, namespaces) and offsets, which differ between builds of the kernel, are left out. A field that
 /// is `None` is unknown, or the drops have no such property.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place<'n> {
+pub struct Key<'n> {
     /// Name of the reason.
     pub reason: Option<&'n str>,
     /// The reason's subsystem.
@@ -130,18 +130,18 @@ impl Host {
 
     /// Returns whether both may be one host: they have the same name, and are not known to be two machines. Hosts
     /// reported by older versions have no machine.
-    pub fn may_be(&self, other: &Self) -> bool {
+    pub(crate) fn may_be(&self, other: &Self) -> bool {
         let are_two = self.machine.as_ref().zip(other.machine.as_ref()).is_some_and(|(one, other)| one != other);
         self.node() == other.node() && !are_two
     }
 
     /// The node name, without the machine.
-    pub fn node(&self) -> &str {
+    pub(crate) fn node(&self) -> &str {
         self.node.as_deref().unwrap_or(&self.name)
     }
 
     /// Adds losses outside `kfree_skb`. A value that is not a count is ignored, and `false` is returned.
-    pub fn add_outside(&mut self, counter: &str, packets: Amount) -> bool {
+    pub(crate) fn add_outside(&mut self, counter: &str, packets: Amount) -> bool {
         let is_count = packets.float().is_finite() && packets.float() >= 0.0;
         if is_count {
             *self.outside.get_or_insert_default().entry(counter.to_owned()).or_default() += packets;
@@ -164,7 +164,7 @@ pub struct Count {
     /// The host.
     pub host: HostId,
     /// The aggregation key.
-    pub place: PlaceId,
+    pub key: KeyId,
     /// Drops: exact from snapshots, extrapolated by engines.
     pub packets: Amount,
 }
@@ -175,7 +175,7 @@ pub struct Owned<'n> {
     /// The host.
     pub host: HostId,
     /// The aggregation key.
-    pub place: Place<'n>,
+    pub key: Key<'n>,
     /// The name of the pod, the container, the unit or the control group whose process made the packets' sockets.
     pub owner: &'n str,
     /// Drops.
@@ -188,7 +188,7 @@ pub struct Burst {
     /// The host.
     pub host: HostId,
     /// The aggregation key.
-    pub place: PlaceId,
+    pub key: KeyId,
     /// Drops per second within that time.
     pub rate: f64,
     /// Duration in seconds.
@@ -211,19 +211,19 @@ pub struct Fleet {
     hosts: Vec<Host>,
     by_name: Map<String, HostId>,
     names: Names,
-    places: Vec<Key>,
-    by_key: Map<Key, PlaceId>,
+    keys: Vec<Interned>,
+    by_key: Map<Interned, KeyId>,
     counts: Vec<Count>,
     /// The index in `counts` of each host and key.
-    by_count: Map<(HostId, PlaceId), u32>,
-    owned: Map<(HostId, PlaceId, NameId), Amount>,
+    by_count: Map<(HostId, KeyId), u32>,
+    owned: Map<(HostId, KeyId, NameId), Amount>,
     /// Bytes of the properties of hosts, apart from those of `names`.
     text: usize,
 }
 
 /// An aggregation key with interned names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct Interned {
     names: [Option<NameId>; 7],
     netlink: bool,
     other: bool,
@@ -232,7 +232,7 @@ struct Key {
 impl Fleet {
     /// Adds a host with this name, which another host may have, too, until the host gets a unique name
     /// ([`Self::rename`]).
-    pub fn new_host(&mut self, name: &str) -> HostId {
+    pub(crate) fn new_host(&mut self, name: &str) -> HostId {
         let id = HostId(index(self.hosts.len()));
         self.hosts.push(Host::named(name));
         self.text += name.len();
@@ -256,7 +256,7 @@ impl Fleet {
     pub fn check(&self, bounds: Bounds) -> Result<(), Full> {
         let reached = [
             (self.hosts.len(), bounds.hosts, "hosts"),
-            (self.places.len(), bounds.places, "places"),
+            (self.keys.len(), bounds.keys, "aggregation keys"),
             (self.counts.len() + self.bursts.len() + self.owned.len(), bounds.counts, "counts"),
             (self.text + self.names.bytes(), bounds.text, "bytes of names"),
         ];
@@ -265,10 +265,10 @@ impl Fleet {
     }
 
     /// Changes the properties of a host. Its name stays.
-    pub fn tell(&mut self, id: HostId, tell: impl FnOnce(&mut Host)) {
+    pub fn change(&mut self, id: HostId, change: impl FnOnce(&mut Host)) {
         let host = &mut self.hosts[id.0 as usize];
         let before = host.bytes();
-        tell(host);
+        change(host);
         self.text = (self.text + host.bytes()).saturating_sub(before);
     }
 
@@ -303,40 +303,40 @@ impl Fleet {
     }
 
     /// Returns the id of an aggregation key. Equal keys have the same id.
-    pub fn place(&mut self, place: Place<'_>) -> PlaceId {
-        let Place { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other } = place;
+    pub fn key(&mut self, key: Key<'_>) -> KeyId {
+        let Key { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other } = key;
         let names = [reason, subsystem, symbol, module, trap_group, protocol, class];
-        let key = Key { names: names.map(|name| name.map(|name| self.names.intern(name))), netlink, other };
+        let key = Interned { names: names.map(|name| name.map(|name| self.names.intern(name))), netlink, other };
         *self.by_key.entry(key).or_insert_with(|| {
-            self.places.push(key);
-            PlaceId(index(self.places.len() - 1))
+            self.keys.push(key);
+            KeyId(index(self.keys.len() - 1))
         })
     }
 
     /// Returns the aggregation key with this id.
-    pub fn resolve(&self, id: PlaceId) -> Place<'_> {
-        let Key { names, netlink, other } = self.places[id.0 as usize];
+    pub fn resolve(&self, id: KeyId) -> Key<'_> {
+        let Interned { names, netlink, other } = self.keys[id.0 as usize];
         let [reason, subsystem, symbol, module, trap_group, protocol, class] =
             names.map(|name| name.map(|name| self.names.resolve(name)));
-        Place { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other }
+        Key { reason, subsystem, symbol, module, trap_group, protocol, class, netlink, other }
     }
 
     /// All aggregation keys, by id.
-    pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
-        (0..index(self.places.len())).map(|id| self.resolve(PlaceId(id)))
+    pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        (0..index(self.keys.len())).map(|id| self.resolve(KeyId(id)))
     }
 
     /// Adds drops of a host and an aggregation key. A value that is not a count (not a number, infinite, below 0) is
     /// ignored, and `false` is returned.
-    pub fn add(&mut self, host: HostId, place: PlaceId, packets: impl Into<Amount>) -> bool {
+    pub fn add(&mut self, host: HostId, key: KeyId, packets: impl Into<Amount>) -> bool {
         let packets = packets.into();
         let is_count = packets.float().is_finite() && packets.float() >= 0.0;
         if is_count && packets.float() > 0.0 {
-            match self.by_count.entry((host, place)) {
+            match self.by_count.entry((host, key)) {
                 Entry::Occupied(known) => self.counts[*known.get() as usize].packets += packets,
                 Entry::Vacant(new) => {
                     new.insert(index(self.counts.len()));
-                    self.counts.push(Count { host, place, packets });
+                    self.counts.push(Count { host, key, packets });
                 }
             }
         }
@@ -344,16 +344,16 @@ impl Fleet {
     }
 
     /// Notes whose drops they were, which [`Fleet::add`] counts.
-    pub fn add_owned(&mut self, host: HostId, place: PlaceId, owner: &str, packets: impl Into<Amount>) {
+    pub(crate) fn add_owned(&mut self, host: HostId, key: KeyId, owner: &str, packets: impl Into<Amount>) {
         let owner = self.names.intern(owner);
-        *self.owned.entry((host, place, owner)).or_default() += packets.into();
+        *self.owned.entry((host, key, owner)).or_default() += packets.into();
     }
 
     /// The drops whose owner is known, in any order.
     pub fn owned(&self) -> impl Iterator<Item = Owned<'_>> {
-        self.owned.iter().map(|(&(host, place, owner), &packets)| {
-            let (place, owner) = (self.resolve(place), self.names.resolve(owner));
-            Owned { host, place, owner, packets }
+        self.owned.iter().map(|(&(host, key, owner), &packets)| {
+            let (key, owner) = (self.resolve(key), self.names.resolve(owner));
+            Owned { host, key, owner, packets }
         })
     }
 

@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn whole_numbers_are_whole() {
-        let told = |one, other| serde_json::to_string(&Pair(one, other)).unwrap();
-        assert_eq!(told(9_007_199_254_740_991.0, Some(0.0)), "[9007199254740991,0]");
-        assert_eq!(told(9_007_199_254_740_992.0, None), "[9007199254740992.0,null]");
-        assert_eq!(told(0.5, None), "[0.5,null]");
-        assert_eq!(told(1e300, Some(-3.0)), "[1e+300,-3]");
-        assert_eq!(told(f64::INFINITY, Some(f64::NAN)), "[null,null]");
+        let json = |one, other| serde_json::to_string(&Pair(one, other)).unwrap();
+        assert_eq!(json(9_007_199_254_740_991.0, Some(0.0)), "[9007199254740991,0]");
+        assert_eq!(json(9_007_199_254_740_992.0, None), "[9007199254740992.0,null]");
+        assert_eq!(json(0.5, None), "[0.5,null]");
+        assert_eq!(json(1e300, Some(-3.0)), "[1e+300,-3]");
+        assert_eq!(json(f64::INFINITY, Some(f64::NAN)), "[null,null]");
     }
 
     #[test]

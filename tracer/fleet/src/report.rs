@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use droptrace_base::domain::event::Timestamp;
-use droptrace_base::explain::Explanations;
+use droptrace_base::explain::{Explanations, Usual};
 use droptrace_base::render::time::TimeText;
 use serde::{Serialize, Serializer};
 
@@ -46,11 +46,11 @@ pub(crate) struct Report {
 /// The input of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Input {
-    /// `snapshots` or `prometheus`.
+    /// `snapshots`, `hosts` or `prometheus`.
     pub from: &'static str,
     /// Snapshots, or answers, that were read and added.
     pub read: usize,
-    /// Files that could not be read, or snapshots that were not added.
+    /// Files that could not be read, snapshots that were not added, or hosts that did not answer.
     pub refused: Vec<Refused>,
     /// Files in folders whose names are not those of snapshots.
     pub passed_over: usize,
@@ -77,15 +77,15 @@ impl Input {
     }
 
     /// An input of files from which nothing has been read.
-    pub const fn of_snapshots() -> Self {
+    pub(crate) const fn of_snapshots() -> Self {
         Self::of("snapshots")
     }
 }
 
-/// A file that could not be read, or was not added.
+/// A file that could not be read, or was not added, or a host that did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refused {
-    /// The name of the file.
+    /// The name of the file, or of the host.
     pub file: String,
     /// The cause.
     pub why: String,
@@ -219,7 +219,7 @@ fn packets(amounts: &Amounts<'_>) -> Amount {
 
 fn dropped_most(fleet: &Fleet, causes: &Causes<'_>, amounts: &Amounts<'_>) -> Vec<Dropped> {
     let explanations = Explanations::built_in().ok();
-    let places = foremost_symbols(fleet);
+    let symbols = foremost_symbols(fleet);
     let all = packets(amounts).float();
     let dropped = |(cause, row): (&Cause<'_>, &Vec<_>)| {
         let packets = amounts.get(cause).copied().unwrap_or_default();
@@ -229,11 +229,11 @@ fn dropped_most(fleet: &Fleet, causes: &Causes<'_>, amounts: &Amounts<'_>) -> Ve
             subsystem: cause.subsystem.map(str::to_owned),
             netlink: cause.netlink,
             other: cause.other,
-            symbol: places.get(cause).map(|&symbol| symbol.to_owned()),
+            symbol: symbols.get(cause).map(|&symbol| symbol.to_owned()),
             packets,
             percent: (!cause.netlink).then_some(100.0 * packets.float() / all),
             hosts: row.len(),
-            usual: known.map(|it| it.usual.name()),
+            usual: known.and_then(|it| it.usual).map(Usual::name),
             meaning: known.map(|it| it.meaning.clone()),
         }
     };
@@ -265,7 +265,7 @@ fn outside(fleet: &Fleet) -> Vec<OutsideSum> {
 /// The function with the most drops of each reason.
 fn foremost_symbols(fleet: &Fleet) -> BTreeMap<Cause<'_>, &str> {
     let mut most = BTreeMap::new();
-    for ((cause, symbol), row) in sums(fleet, |place| Some((Cause::of(place), place.symbol?))) {
+    for ((cause, symbol), row) in sums(fleet, |key| Some((Cause::of(key), key.symbol?))) {
         let packets = total(&row);
         let entry = most.entry(cause).or_insert((packets, symbol));
         if packets > entry.0 {

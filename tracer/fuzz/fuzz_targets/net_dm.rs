@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tracer::netlink::wire;
 use tracer::backend::net_dm::Message;
+use tracer::netlink::wire;
 
 fuzz_target!(|bytes: &[u8]| {
     for message in wire::messages(bytes).flatten() {
@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
             let Ok((parsed, _)) = Message::parse(command, attributes) else { continue };
             match parsed {
                 Message::Summary(alert) => {
-                    assert!(alert.places().count() <= attributes.len() / 12);
+                    assert!(alert.sites().count() <= attributes.len() / 12);
                     assert!(alert.traps().count() <= attributes.len() / 8);
                 }
                 Message::Packet(alert) => assert!(alert.payload.len() + alert.cookie.len() <= attributes.len()),

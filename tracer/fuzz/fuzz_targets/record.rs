@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tracer::packet::decode;
 use tracer::backend::ebpf::Record;
+use tracer::packet::decode;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(record) = Record::parse(bytes) {

@@ -26,7 +26,7 @@ impl<T> Batch<T> {
     }
 
     /// Whether the bytes of packets are so many that the reports should be consumed first.
-    pub const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         self.bytes.len() >= FULL
     }
 

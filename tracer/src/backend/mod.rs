@@ -1,20 +1,30 @@
 //! The capture backends. A backend starts, is read while it runs, and is stopped; after that its ledger is exact.
 //!
-//! The kernel program and the drop monitor also report single drops, and take part in the loop of `run` by themselves. A
-//! backend that reports only totals is a [`TotalsSource`] in a folder of its own, registered in [`TOTALS_BACKENDS`].
+//! The kernel program and the drop monitor also report single drops: a file in `run/backend/` takes each of them through the
+//! loop of `run`. A backend that reports only totals is a [`TotalsSource`] in a folder of its own, registered in
+//! `TOTALS_BACKENDS`.
 
 pub mod batch;
-pub mod counters;
+pub(crate) mod counters;
 pub mod dtr;
 pub mod ebpf;
+pub(crate) mod history;
 pub mod net_dm;
-pub mod replay;
+pub(crate) mod replay;
 
 use std::io;
 
 use crate::domain::report::SourceReport;
 use crate::domain::total::DropTotal;
 use crate::domain::unavailable::Unavailable;
+
+/// The modes of the backends that report single drops, as recordings and histories name them.
+pub(crate) const MODES: [&str; 4] = [
+    ebpf::Mode::TpBtf.name(),
+    ebpf::Mode::RawTracepoint.name(),
+    net_dm::AlertMode::Packet.name(),
+    net_dm::AlertMode::Summary.name(),
+];
 
 /// A running backend that reports totals with names, and no single drops.
 pub trait TotalsSource {
@@ -64,4 +74,4 @@ impl PartialEq for TotalsBackend {
 impl Eq for TotalsBackend {}
 
 /// The backends of totals, best first: the end of the fallback order.
-pub const TOTALS_BACKENDS: [&TotalsBackend; 1] = [&counters::BACKEND];
+pub(crate) const TOTALS_BACKENDS: [&TotalsBackend; 1] = [&counters::BACKEND];

@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use droptrace_base::command::exit_code;
-use tracer::cli;
+use tracer::{cli, run};
 
 fn main() -> ExitCode {
-    exit_code("droptrace", cli::run(cli::args::Cli::read()))
+    match run::become_workload() {
+        Ok(()) => exit_code("droptrace", cli::run(cli::args::Cli::read())),
+        Err(status) => status.into(),
+    }
 }

@@ -1,8 +1,10 @@
 //! `droptrace agent`: serves metrics of a host's drops for as long as it runs.
 
+mod history;
 #[cfg_attr(not(feature = "otlp"), path = "agent/no_otlp.rs")]
 mod otlp;
 mod settings;
+mod supervisor;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,19 +20,23 @@ use super::args::{AgentArgs, DEFAULT_PORT};
 use super::listen;
 use crate::backend::counters::beside::Pace;
 use crate::domain::event::{DropEvent, Timestamp};
+use crate::explained::SAMPLED_PACKETS;
 use crate::identity::netns;
 use crate::kernel::build_id;
-use crate::kernel::clock::Clock;
+use crate::kernel::clock::{Clock, boot_id, boot_time};
 use crate::kernel::running::RunningKernel;
 use crate::metrics::collect::{Collector, Facts, Work};
-use crate::metrics::figures::Figures;
 use crate::metrics::http::{Exposition, Limits, Server, Tally};
+use crate::metrics::model::Metrics;
 use crate::metrics::web_config::WebConfig;
 use crate::outside::say;
-use crate::run::{self, Consumer, Session, Stop, WantedOwners, follow};
+use crate::run::{self, Consumer, EventNeed, Session, Stop, WantedOwners, follow};
+use crate::sink::history::{Instant as Moment, RunFacts};
 use crate::snapshot;
+use history::History;
 use otlp::{Identity, Options, Pushing, identity};
 use settings::Settings;
+use supervisor::Supervisor;
 
 /// Number of intervals without a reading after which the metrics are stale.
 const STALE_AFTER: u32 = 3;
@@ -55,10 +61,12 @@ pub(super) async fn run(args: &AgentArgs, kernel: &Arc<RunningKernel>) -> Result
     // Only root may be able to read the files of headers, and the capabilities are dropped soon.
     let identity = identity(started_at);
     let pushes = otlp::options(&settings.otlp, &identity)?;
+    let folder = history::folder(&settings.history)?;
     let mut session = start(&settings, kernel).await?;
-    let (figures, latest) = watch::channel(Arc::default());
+    let (metrics, latest) = watch::channel(Arc::default());
+    let history = History::start(folder, run_facts(&session, &settings), started(&session))?;
     let mut agent = Agent {
-        collector: Collector::new(facts(&session, started_at), settings.told()),
+        collector: Collector::new(facts(&session, started_at), settings.series_settings()),
         work: Work::default(),
         read_at: None,
         kernel: Arc::clone(kernel),
@@ -72,30 +80,33 @@ pub(super) async fn run(args: &AgentArgs, kernel: &Arc<RunningKernel>) -> Result
         hangup,
         files: None,
         read_again: false,
-        figures,
+        metrics,
         pushing: Pushing::new(latest),
+        history,
+        supervisor: Supervisor::of_this_process(),
     };
     agent.read(&mut session);
     agent.pushing.follow(pushes)?;
     let (end, ended) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(async { _ = ended.await }));
     let title = listen::title(session.backend());
-    say(
-        "droptrace",
-        format_args!("serving the drops of this host at {scheme}://{address}/metrics ({title}); Ctrl-C ends"),
-    );
+    let status = format!("serving the drops of this host at {scheme}://{address}/metrics ({title})");
+    say("droptrace", format_args!("{status}; Ctrl-C ends"));
+    agent.supervisor.ready(&status, agent.settings.interval);
     session.warn_of_hidden_addresses();
     session.warn_of_unknown_owners();
     let followed = follow(&mut session, &mut stop, &mut agent).await;
+    agent.supervisor.stopping();
     drop(end);
     let stopped = session.stop(&mut agent).await;
     serving.await.context("the HTTP server failed")?;
     agent.read(&mut session);
+    agent.history.stop();
     agent.pushing.stop();
     followed.and(stopped)
 }
 
-/// Starts the session, with events if they are to be pushed. If the session cannot start with events, it starts without
+/// Starts the session, with events if they are to be pushed or kept. If the session cannot start with events, it starts without
 /// them.
 async fn start(settings: &Settings, kernel: &Arc<RunningKernel>) -> Result<Session> {
     let common = settings.common();
@@ -111,7 +122,26 @@ async fn start(settings: &Settings, kernel: &Arc<RunningKernel>) -> Result<Sessi
             Err(error) => tracing::warn!("--otlp-logs: no drops are pushed as logs: {error:#}"),
         }
     }
-    Session::start(&options(None)?).await
+    // A sample of single drops, if the backend has them.
+    let kept = settings.history.history.as_ref().map(|_| SAMPLED_PACKETS);
+    Session::start(&run::Options { need: EventNeed::Welcome, ..options(kept)? }).await
+}
+
+/// The facts of the run for its history.
+fn run_facts(session: &Session, settings: &Settings) -> RunFacts {
+    RunFacts {
+        host: session.host().clone(),
+        boot: boot_id().unwrap_or_default(),
+        started_at: session.started_at(),
+        home_netns: netns::own().unwrap_or(0),
+        selection: settings.selection(),
+        has_owners: settings.has_owners(),
+    }
+}
+
+/// The moment at which the session started.
+fn started(session: &Session) -> Moment {
+    Moment { real: session.started_at(), boot: boot_time().saturating_sub(session.duration()) }
 }
 
 /// The message for a listener that cannot start, with what to do.
@@ -151,8 +181,10 @@ struct Agent<'a> {
     web: watch::Sender<WebConfig>,
     exposition: watch::Sender<Option<Arc<Exposition>>>,
     identity: Identity,
-    figures: watch::Sender<Arc<Figures>>,
+    metrics: watch::Sender<Arc<Metrics>>,
     pushing: Pushing,
+    history: History,
+    supervisor: Supervisor,
     /// Each thread that reads the files holds a clone of this value.
     readers: Arc<()>,
     /// Triggers a reload of the files.
@@ -164,10 +196,10 @@ struct Agent<'a> {
 }
 
 impl Consumer for Agent<'_> {
-    /// Queues an event for the push.
+    /// Queues an event for the push, and offers it to the history.
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         self.pushing.offer(event);
-        Ok(())
+        self.history.offer(event)
     }
 
     fn interval(&self) -> Option<Duration> {
@@ -176,6 +208,7 @@ impl Consumer for Agent<'_> {
 
     fn tick(&mut self, session: &mut Session) -> Result<()> {
         self.read(session);
+        self.supervisor.alive();
         Ok(())
     }
 
@@ -200,7 +233,8 @@ impl Agent<'_> {
     fn read(&mut self, session: &mut Session) {
         let started = Instant::now();
         match self.collector.read(session) {
-            Ok(()) => {
+            Ok(report) => {
+                self.history.take(report);
                 self.work.reads += 1;
                 self.work.last_read = Clock::now();
                 self.read_at = Some(started);
@@ -213,17 +247,18 @@ impl Agent<'_> {
             }
         }
         self.work.read_duration = started.elapsed();
-        let mut figures = self.collector.figures(&self.work);
-        figures.families.extend(self.tally.families());
-        figures.families.extend(self.pushing.families());
-        self.publish(&Arc::new(figures));
+        let mut metrics = self.collector.metrics(&self.work);
+        metrics.families.extend(self.tally.families());
+        metrics.families.extend(self.pushing.families());
+        metrics.families.extend(self.history.families());
+        self.publish(&Arc::new(metrics));
     }
 
-    fn publish(&mut self, figures: &Arc<Figures>) {
+    fn publish(&mut self, metrics: &Arc<Metrics>) {
         let started = Instant::now();
         let stale_at = self.read_at.map(|at| at + self.settings.interval * STALE_AFTER);
-        _ = self.figures.send(Arc::clone(figures));
-        match Exposition::new(figures, stale_at) {
+        _ = self.metrics.send(Arc::clone(metrics));
+        match Exposition::new(metrics, stale_at) {
             Ok(exposition) => _ = self.exposition.send(Some(Arc::new(exposition))),
             Err(error) => tracing::warn!("cannot encode the metrics: {error}"),
         }
@@ -237,14 +272,17 @@ impl Agent<'_> {
             self.read_again = true;
             return;
         }
+        self.supervisor.reloading();
         let (args, before, identity) = (self.args.clone(), self.settings.clone(), self.identity.clone());
         let (web, kernel) = (self.web.borrow().clone(), Arc::clone(&self.kernel));
         let (sender, receiver) = oneshot::channel();
         let counted = Arc::clone(&self.readers);
         let read = move || {
-            // Nobody receives the result if a later reload was requested.
-            _ = sender.send(reloaded(&args, &kernel, (&before, &web), &identity));
+            let result = reloaded(&args, &kernel, (&before, &web), &identity);
+            // Before the result: who has it may start the next reading.
             drop(counted);
+            // Nobody receives the result if a later reload was requested.
+            _ = sender.send(result);
         };
         if let Err(error) = std::thread::Builder::new().spawn(read) {
             tracing::warn!("reload failed: cannot start a thread to read the files: {error}");
@@ -265,6 +303,7 @@ impl Agent<'_> {
             }
             Err(error) => tracing::warn!("reload failed, keeping the previous configuration: {error:#}"),
         }
+        self.supervisor.reloaded(self.settings.interval);
     }
 }
 

@@ -8,8 +8,11 @@ mod compare;
 mod contradiction;
 mod destination;
 mod doctor;
+mod fail_if;
 mod filter;
+mod hide;
 mod netlink;
+mod past;
 mod reconcile;
 mod replay;
 mod rule;
@@ -26,34 +29,38 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "agent")]
-pub use agent::{AgentArgs, AgentOptions, DEFAULT_PORT, OtlpOptions};
+pub(crate) use agent::{AgentArgs, AgentOptions, DEFAULT_PORT, HistoryOptions, OtlpOptions};
 #[cfg(feature = "bench")]
-pub use bench::BenchArgs;
-pub use compare::CompareArgs;
+pub(crate) use bench::BenchArgs;
+pub(crate) use compare::CompareArgs;
 use compare::NOTES as COMPARE_NOTES;
-pub use destination::{Destination, Results};
-pub use doctor::DoctorArgs;
-pub use filter::FilterWords;
-pub use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
+pub(crate) use destination::{Destination, Results};
+pub(crate) use doctor::DoctorArgs;
+pub(crate) use fail_if::{Answer, Counted, FailIf};
+pub(crate) use filter::FilterWords;
+pub(crate) use hide::HideArgs;
+pub(crate) use netlink::{CryptoArgs, FamilyArgs, NetlinkArgs, NetlinkCommand, ShowArgs, WatchArgs};
 
+pub(crate) use past::PastArgs;
 use reconcile::NOTES as RECONCILE_NOTES;
-pub use reconcile::ReconcileArgs;
+pub(crate) use reconcile::ReconcileArgs;
 use replay::EXAMPLES as REPLAY_EXAMPLES;
-pub use replay::ReplayArgs;
+pub(crate) use replay::ReplayArgs;
 use rule::NOTES as RULE_NOTES;
-pub use rule::RuleArgs;
+pub(crate) use rule::RuleArgs;
 use snapshot::EXAMPLES as SNAPSHOT_EXAMPLES;
-pub use snapshot::SnapshotArgs;
+pub(crate) use snapshot::SnapshotArgs;
 pub use source::Source;
 use stat::EXAMPLES as STAT_EXAMPLES;
-pub use stat::{StatArgs, StatCommand, Updates};
+pub(crate) use stat::{StatArgs, StatCommand, Updates};
 #[cfg(feature = "top")]
-pub use top::TopArgs;
+pub(crate) use top::TopArgs;
 use trace::EXAMPLES as TRACE_EXAMPLES;
-pub use trace::TraceArgs;
+pub(crate) use trace::TraceArgs;
 
 use crate::command;
-pub use crate::command::{ExplainArgs, Format};
+use crate::command::heading::{ADVANCED, BACKEND, FILTER, RUN};
+pub(crate) use crate::command::{ExplainArgs, Format};
 use crate::filter::Filter;
 
 use crate::backend::ebpf::default_room;
@@ -65,11 +72,11 @@ pub(crate) const DEFAULT_MAX_ROWS: u32 = 65_536;
 
 const EXAMPLES: &str = "\
 Examples:
-  droptrace                              show drops as they happen, by reason and drop site
+  droptrace                              ALONE
   droptrace --duration 10s               count for ten seconds, then print one table
   droptrace --duration 10s --format json | jq '.drops[0]'
   droptrace --netns blue --interface eth0 --sort rate
-  droptrace top                          watch drops on a screen with keys
+  droptrace stat --interval 1s           show drops as they happen, by reason and drop site
   droptrace trace --count 20             show the next 20 drops, one line each
   droptrace trace --all --format json -o drops.jsonl
   droptrace explain SOCKET_RCVBUFF       what this reason means, and what to do
@@ -78,23 +85,41 @@ Counts are exact: the line `ledger` reports how many drops were seen, counted an
 
 Capabilities: root, or CAP_BPF and CAP_PERFMON, with CAP_SYSLOG for the names of kernel functions.
 With fewer, droptrace uses the next capture backend, and reports what it loses (`droptrace doctor` shows all).
-Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage.
+Exit status: 0 done (also when the reader of a pipe goes away), 1 failed, 2 wrong usage,
+4 `stat --fail-if` was true; `stat -- CMD` passes the status of CMD on.
 Ctrl-C ends a run in order and still prints the result.";
+
+/// The last line of the short help.
+const SHORT_HELP: &str = "All options and examples: --help";
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
-  droptrace explain                      list all reasons and counters
+  droptrace explain                      list all reasons, functions and counters
   droptrace explain SOCKET_RCVBUFF       one reason; also in lower case, or with SKB_DROP_REASON_ before it
+  droptrace explain ip_error             the drops at a function of the kernel
   droptrace explain TcpExtListenDrops    one of the kernel's counters of drops
   droptrace explain 6                    the reason with this number in the running kernel
+  droptrace explain SOCKET_RCVBUFF netns web and udp dst port 53
+                                         commands with these values, in this namespace
+  droptrace explain 'reason IP_RPFILTER and netns web and iface eth0'
 
 The command needs no capabilities, and also knows the reasons of other kernels.";
 
-/// Counts every packet that this kernel drops: where, why and how many.
+/// What `droptrace` does on a terminal.
+#[cfg(feature = "top")]
+const ALONE: &str = "watch drops on a screen with keys, as `top` does; without a terminal as `stat`";
+#[cfg(not(feature = "top"))]
+const ALONE: &str = "show drops as they happen, by reason and drop site";
+
+fn examples() -> String {
+    EXAMPLES.replace("ALONE", ALONE)
+}
+
+/// Counts the packets that this kernel drops: how many, why, where, and whose they were.
 ///
-/// Without a command it does what `stat` does, and takes the options of `stat`.
+/// Without a command it does what `stat` does, and takes the options of `stat`; on a terminal and without options, what `top` does.
 #[derive(Debug, Parser)]
-#[command(name = "droptrace", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(name = "droptrace", version, after_help = examples(), args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// The command.
     #[command(subcommand)]
@@ -111,15 +136,23 @@ impl Cli {
     }
 
     /// Takes the words of a filter as the value of `--filter`, and refuses options that have no effect with another option.
-    pub fn checked(mut self) -> Result<Self, clap::Error> {
+    pub(crate) fn checked(mut self) -> Result<Self, clap::Error> {
         self.command.as_mut().map_or(Ok(()), filter::take_words)?;
         let Some(text) = contradiction::of(self.command.as_ref(), &self.stat) else { return Ok(self) };
         Err(usage_error(self.command.as_ref(), ErrorKind::ArgumentConflict, &text))
     }
 
+    /// `droptrace top`.
+    #[cfg(feature = "top")]
+    pub(crate) fn of_top() -> Self {
+        Self::parse_from(["droptrace", "top"])
+    }
+
     /// The command; `stat` is the default.
-    pub fn into_command(self) -> Command {
-        self.command.unwrap_or_else(|| Command::Stat(StatCommand { stat: self.stat, words: FilterWords::default() }))
+    pub(crate) fn into_command(self) -> Command {
+        self.command.unwrap_or_else(|| {
+            Command::Stat(StatCommand { stat: self.stat, words: FilterWords::default(), workload: vec![] })
+        })
     }
 }
 
@@ -146,16 +179,16 @@ pub(crate) fn usage_error(command: Option<&Command>, kind: ErrorKind, text: &str
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Count drops by reason and drop site (the default command)
-    #[command(after_help = STAT_EXAMPLES)]
+    #[command(after_help = SHORT_HELP, after_long_help = STAT_EXAMPLES)]
     Stat(StatCommand),
     /// Watch drops on a screen with keys: rows by their present rate, to filter, group and open
     #[cfg(feature = "top")]
     #[command(after_help = top::EXAMPLES)]
     Top(TopArgs),
     /// Show one line for each drop
-    #[command(after_help = TRACE_EXAMPLES)]
+    #[command(after_help = SHORT_HELP, after_long_help = TRACE_EXAMPLES)]
     Trace(TraceArgs),
     /// Run the BPF program and the drop monitor at once, and report where and why they differ
     #[command(after_help = COMPARE_NOTES)]
@@ -190,8 +223,19 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether the command shows a time that is over.
+    pub(crate) const fn is_of_the_past(&self) -> bool {
+        match self {
+            Self::Stat(args) => args.stat.past.since.is_some(),
+            Self::Trace(args) => args.past.since.is_some(),
+            #[cfg(feature = "top")]
+            Self::Top(args) => args.past.since.is_some(),
+            _ => false,
+        }
+    }
+
     /// The verbosity on stderr.
-    pub const fn verbose(&self) -> u8 {
+    pub(crate) const fn verbose(&self) -> u8 {
         match self {
             Self::Stat(args) => args.stat.common.verbose,
             #[cfg(feature = "top")]
@@ -214,63 +258,74 @@ impl Command {
 
 /// Common options of all commands.
 #[derive(Args, Clone, Debug)]
-pub struct CommonArgs {
-    /// End after this time, such as 10s, 1m30s or 500ms [default: run until Ctrl-C]
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    pub duration: Option<Duration>,
+pub(crate) struct CommonArgs {
+    /// End after this time, such as 10s
+    ///
+    /// Also 1m30s or 500ms. Without it, Ctrl-C ends the run
+    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = RUN)]
+    pub(crate) duration: Option<Duration>,
 
     /// Where the results go.
     #[command(flatten)]
-    pub destination: Destination,
+    pub(crate) destination: Destination,
 
-    /// Report only drops in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
-    #[arg(long, value_name = "TARGET")]
-    pub netns: Option<String>,
+    /// Only drops in this network namespace
+    ///
+    /// Written as self, an inode number, pid:N, a name under /run/netns, or a path
+    #[arg(long, value_name = "TARGET", help_heading = FILTER)]
+    pub(crate) netns: Option<String>,
 
-    /// Report only drops of this interface: its index, or its name in droptrace's own network namespace or that of --netns
-    #[arg(long, value_name = "NAME|INDEX")]
-    pub interface: Option<String>,
+    /// Only drops of this interface
+    ///
+    /// Written as its index, or its name in droptrace's own network namespace or that of --netns
+    #[arg(long, value_name = "NAME|INDEX", help_heading = FILTER)]
+    pub(crate) interface: Option<String>,
 
     /// Do not read the kernel's counters, which show losses outside `kfree_skb`
-    #[arg(long, hide_short_help = true)]
-    pub no_counters: bool,
+    #[arg(long, hide_short_help = true, help_heading = ADVANCED)]
+    pub(crate) no_counters: bool,
 
-    /// Report only drops that match this expression, such as 'tcp port 443' or 'unusual and net 10.0.0.0/8': the language of
-    /// tcpdump, and words about drops (docs/filter.md)
-    #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
-    pub filter: Option<Filter>,
+    /// Only drops that match, such as 'tcp port 443'
+    ///
+    /// Also 'unusual and net 10.0.0.0/8': the language of tcpdump, and words about drops (docs/reference/filter.md)
+    #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse, help_heading = FILTER)]
+    pub(crate) filter: Option<Filter>,
 
-    /// Log more to stderr; -vv also logs messages of the BPF program
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    /// Log more to stderr
+    ///
+    /// -vv also logs messages of the BPF program
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = ADVANCED)]
+    pub(crate) verbose: u8,
 
-    /// Capture backend; auto selects the first that works, and reports what it loses
-    #[arg(long, value_enum, default_value_t)]
-    pub source: Source,
+    /// Capture backend
+    ///
+    /// auto selects the first that works, and reports what it loses
+    #[arg(long, value_enum, default_value_t, help_heading = BACKEND)]
+    pub(crate) source: Source,
 
     /// Alert mode of the drop monitor [default: packet, else summary; trace needs packet]
-    #[arg(long, value_enum, hide_short_help = true, value_name = "MODE")]
-    pub net_dm_mode: Option<NetDmMode>,
+    #[arg(long, value_enum, hide_short_help = true, value_name = "MODE", help_heading = BACKEND)]
+    pub(crate) net_dm_mode: Option<NetDmMode>,
 
     /// How to attach to the kernel; auto uses the cheapest way that works here
-    #[arg(long, value_enum, default_value_t, hide_short_help = true)]
-    pub mode: Mode,
+    #[arg(long, value_enum, default_value_t, hide_short_help = true, help_heading = BACKEND)]
+    pub(crate) mode: Mode,
 
     /// Aggregation keys that certainly have room in the kernel between two readings; drops of further keys may be counted by reason only.
     /// Each takes up to 176 bytes of memory for each CPU; hosts with more than 128 CPUs have less room by default
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = units::number::<u32>(1..=1_048_576))]
-    #[arg(hide_short_help = true)]
-    pub map_entries: u32,
+    #[arg(hide_short_help = true, help_heading = ADVANCED)]
+    pub(crate) map_entries: u32,
 
     /// Aggregation keys that droptrace keeps in memory; drops of further keys are counted by reason only
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_ROWS, value_parser = units::number::<u32>(1..=16_777_216))]
-    #[arg(hide_short_help = true)]
-    pub max_rows: u32,
+    #[arg(hide_short_help = true, help_heading = ADVANCED)]
+    pub(crate) max_rows: u32,
 }
 
 /// The alert mode of the drop monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum NetDmMode {
+pub(crate) enum NetDmMode {
     /// Each packet; packets that find no room in its queue or the socket are counted as lost
     Packet,
     /// Hits by drop site: cheaper, without reasons; some are lost without a count
@@ -288,7 +343,7 @@ impl From<NetDmMode> for AlertMode {
 
 /// How to attach to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// The cheapest that works
     #[default]
     Auto,

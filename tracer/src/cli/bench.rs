@@ -8,6 +8,8 @@ use droptrace_bench::{self as bench, BenchCapabilities, LocalHost, Report, Stopp
 use super::args::{BenchArgs, Format};
 use crate::backend::net_dm::{Found, NetDmSource};
 use crate::outside::to_json;
+#[cfg(feature = "html")]
+use crate::render::html::{Maker, Secrets};
 use crate::render::output::Output;
 use crate::run::{Stop, host};
 
@@ -16,7 +18,7 @@ pub(super) fn prepare() {
     if bench::acquire_capabilities() == BenchCapabilities::UserNamespace {
         say(
             "without CAP_SYS_ADMIN the load runs in a user namespace, from where nobody can listen to drops: what they \
-             take by themselves is measured; run `droptrace bench` as root to compare listeners",
+             take by themselves is measured; run `droptrace bench` as root to compare all targets",
         );
     }
 }
@@ -38,7 +40,8 @@ pub(super) async fn run(args: &BenchArgs) -> Result<()> {
     output.flush()?;
     #[cfg(feature = "html")]
     if let Some(mut page) = page {
-        bench::write_html(&mut page, &report)?;
+        let program = format!("droptrace {}", report.version);
+        bench::write_html(&mut page, &report, &Maker::here(program, Secrets::default()))?;
         page.flush()?;
     }
     Ok(())

@@ -1,39 +1,53 @@
-//! `droptrace explain`: what a drop reason or a kernel counter means. A number, and the name of a function, are looked up in this kernel.
+//! `droptrace explain`: what a drop reason, a drop site or a kernel counter means. Numbers, functions and namespaces are looked up
+//! on this host.
 
 use anyhow::{Result, bail};
 
 use super::args::ExplainArgs;
-use crate::command;
-use crate::explain::{Counters, Explanations};
+use crate::advice::entrance_of_text;
+use crate::command::{self, Lookup};
+use crate::explain::Entrance;
+use crate::identity::entrance::entrance;
+use crate::identity::netns::parse_target;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::reasons::ReasonNames;
 use crate::kernel::symbols;
 use crate::outside::say;
 use crate::run::host;
 
-/// Explains a reason by its name or by its number in the running kernel, or lists all reasons.
+/// Explains what was asked for, or lists all that can be explained.
 pub(super) fn run(args: &ExplainArgs) -> Result<()> {
-    let Some(asked) = &args.reason else { return command::explain(args, "droptrace") };
-    if let Some(number) = number(asked) {
-        let name = reason(number)?;
-        say("droptrace", format_args!("in Linux {}, drop reason {asked} is {name}", host().kernel));
-        return command::explain(&ExplainArgs { reason: Some(name), ..args.clone() }, "droptrace");
+    command::explain(args, "droptrace", &ThisHost)
+}
+
+struct ThisHost;
+
+impl Lookup for ThisHost {
+    fn reason(&self, number: &str) -> Result<Option<String>> {
+        let Some(value) = parse_number(number) else { return Ok(None) };
+        let name = reason(value)?;
+        say("droptrace", format_args!("in Linux {}, drop reason {number} is {name}", host().kernel));
+        Ok(Some(name))
     }
-    let is_reason = Explanations::built_in().is_ok_and(|explanations| explanations.get(asked).is_some());
-    let is_counter = Counters::built_in().is_ok_and(|counters| counters.get(asked).is_some());
-    if !(is_reason || is_counter)
-        && let Some(function) = function(asked)
-    {
-        bail!(
-            "{function} is a function of this kernel, and explain knows drop reasons only; `droptrace --by site,reason` \
-             shows the reasons of the drops at each function"
-        );
+
+    fn entrance(&self, netns: &str) -> Entrance {
+        match entrance_of_text(netns) {
+            Entrance::Unknown => netns.parse().map_or_else(|_| Entrance::Unknown, entrance),
+            // A namespace with another name may be the reader's own.
+            found => match parse_target(netns).map(|target| entrance(target.inum)) {
+                Ok(Entrance::Own) => Entrance::Own,
+                _ => found,
+            },
+        }
     }
-    command::explain(args, "droptrace")
+
+    fn has_function(&self, name: &str) -> bool {
+        symbols::has_function(|each| each == name).is_ok_and(|has| has)
+    }
 }
 
 /// `6`, or `0x20001` as in the kernel's source.
-fn number(asked: &str) -> Option<u32> {
+fn parse_number(asked: &str) -> Option<u32> {
     match asked.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => asked.parse().ok(),
@@ -54,19 +68,13 @@ fn reason(number: u32) -> Result<String> {
     Ok(name)
 }
 
-/// The function in `tcp_v4_rcv`, or in `nft_do_chain+0x40f [nf_tables]` as tables show it; `None` if this kernel has no
-/// such function.
-fn function(asked: &str) -> Option<&str> {
-    let name = asked.split(['+', ' ']).next().unwrap_or(asked);
-    symbols::has_function(|each| each == name).is_ok_and(|has| has).then_some(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_are_decimal_or_hexadecimal() {
+        let number = parse_number;
         assert_eq!((number("6"), number("0x20001"), number("tcp_v4_rcv")), (Some(6), Some(0x2_0001), None));
         assert_eq!((number("-1"), number("4294967296"), number("0x")), (None, None, None));
     }
@@ -79,7 +87,15 @@ mod tests {
 
     #[test]
     fn functions_are_those_of_this_kernel() {
-        assert_eq!(function("tcp_v4_rcv+0x91"), Some("tcp_v4_rcv"));
-        assert_eq!(function("no_such_function"), None);
+        assert!(ThisHost.has_function("tcp_v4_rcv") && !ThisHost.has_function("no_such_function"));
+    }
+
+    #[test]
+    fn own_namespace_has_no_entrance() {
+        let own = crate::identity::netns::own().unwrap().to_string();
+        for netns in ["self", "/proc/self/ns/net", &own] {
+            assert_eq!(ThisHost.entrance(netns), Entrance::Own, "{netns}");
+        }
+        assert_eq!(ThisHost.entrance("no-such-name"), Entrance::Name("no-such-name".into()));
     }
 }

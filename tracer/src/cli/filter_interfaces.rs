@@ -13,6 +13,8 @@ const MOST_NAMES: usize = 8;
 /// Warns of the filter of a command; the agent's may be in its file, and is checked when that is read.
 pub(super) fn warn(command: &Command) {
     let (filter, netns) = match command {
+        // The interface may be gone since.
+        command if command.is_of_the_past() => return,
         Command::Stat(args) => (&args.stat.common.filter, &args.stat.common.netns),
         #[cfg(feature = "top")]
         Command::Top(args) => (&args.common.filter, &args.common.netns),
@@ -47,14 +49,14 @@ fn names(filter: &Filter) -> impl Iterator<Item = &str> {
 }
 
 fn warning(missing: &str, netns: Option<&str>, existing: &BTreeSet<String>) -> String {
-    let place = netns.map(|netns| format!(" in netns {netns}")).unwrap_or_default();
+    let in_netns = netns.map(|netns| format!(" in netns {netns}")).unwrap_or_default();
     let mut shown: Vec<_> = existing.iter().take(MOST_NAMES).map(String::as_str).collect();
     let more = format!("{} more", existing.len() - shown.len());
     if existing.len() > shown.len() {
         shown.push(&more);
     }
     format!(
-        "no interface {missing} exists now{place}, so that no drop matches it until there is one; interfaces: {}",
+        "no interface {missing} exists now{in_netns}, so that no drop matches it until there is one; interfaces: {}",
         shown.join(", ")
     )
 }

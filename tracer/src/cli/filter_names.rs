@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 
-use super::args::{Command, usage_error};
+use super::args::{Command, Counted, usage_error};
 use super::filter_processes;
 use crate::explain::{Explanations, generic_traps};
 use crate::filter::question::{Question, matches_pattern};
@@ -22,6 +22,7 @@ const OF_SOCKETS: &str = "`container` and `pod` select by the packet's socket: d
 /// Fails with the position of the first name that means nothing: a drop reason that neither the explanations nor this
 /// kernel know, a function or a network namespace that this host does not have. Warns of names that hardly mean anything.
 pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), clap::Error> {
+    check_rows(command, kernel)?;
     let filter = match command {
         Command::Stat(args) => &args.stat.common.filter,
         #[cfg(feature = "top")]
@@ -38,10 +39,33 @@ pub(super) fn check(command: &Command, kernel: &RunningKernel) -> Result<(), cla
     let Some(filter) = filter else { return Ok(()) };
     let checked = match command {
         Command::Rule(_) => check_packets(filter),
-        _ => filter_processes::check(command, filter)
-            .and_then(|()| Scope { kernel, is_recording: matches!(command, Command::Replay(_)) }.check(filter)),
+        _ => filter_processes::check(command, filter).and_then(|()| {
+            Scope { kernel, is_recording: matches!(command, Command::Replay(_)) || command.is_of_the_past() }
+                .check(filter)
+        }),
     };
     checked.map_err(|error| usage_error(Some(command), ErrorKind::ValueValidation, &format!("invalid filter: {error}")))
+}
+
+/// The same check of the expressions about rows, `--hide` and `--fail-if`.
+fn check_rows(command: &Command, kernel: &RunningKernel) -> Result<(), clap::Error> {
+    let (hide, fail_if) = match command {
+        Command::Stat(args) => (&args.stat.hide, &args.stat.fail_if[..]),
+        Command::Trace(args) => (&args.hide, &[][..]),
+        Command::Replay(args) => (&args.hide, &[][..]),
+        _ => return Ok(()),
+    };
+    let conditions = fail_if.iter().filter_map(|condition| match &condition.counted {
+        Counted::Rows(filter) => Some(("--fail-if", &**filter)),
+        Counted::Total | Counted::Lost | Counted::Outside => None,
+    });
+    let scope = Scope { kernel, is_recording: matches!(command, Command::Replay(_)) || command.is_of_the_past() };
+    for (option, filter) in hide.hide.iter().map(|filter| ("--hide", filter)).chain(conditions) {
+        let refused = |error| format!("invalid expression of {option}: {error}");
+        let checked = scope.check(filter).map_err(refused);
+        checked.map_err(|text| usage_error(Some(command), ErrorKind::ValueValidation, &text))?;
+    }
+    Ok(())
 }
 
 /// The same check of a filter for the drops of this host.

@@ -39,6 +39,7 @@ pub(super) fn options(args: &CommonArgs, events: Option<EventOptions>, kernel: &
         counters,
         need: EventNeed::Required,
         retransmits: false,
+        refused: false,
         blocks: false,
         all_counters: false,
         kernel_log,
@@ -75,8 +76,7 @@ fn backends(args: &CommonArgs) -> Vec<CaptureBackend> {
     let is_wanted = |backend: &CaptureBackend| match *backend {
         CaptureBackend::Ebpf(each) => allows(Source::Ebpf) && mode.is_none_or(|mode| mode == each),
         CaptureBackend::NetDm(each) => allows(Source::NetDm) && alerts.is_none_or(|alerts| alerts == each),
-        CaptureBackend::Totals(backend) => allows(Source::Totals(backend)),
-        CaptureBackend::Both(..) => false,
+        plain => allows(Source::Plain(plain)),
     };
     CaptureBackend::FALLBACK_ORDER.into_iter().filter(is_wanted).collect()
 }

@@ -1,4 +1,4 @@
-//! The command line ([`args`]), and the forms in which results are shown ([`sinks`]).
+//! The command line ([`args`]), and the forms in which results are shown (`sinks`).
 
 #[cfg(feature = "agent")]
 mod agent;
@@ -11,37 +11,43 @@ mod explain;
 mod filter_interfaces;
 mod filter_names;
 mod filter_processes;
+mod hide;
 mod listen;
 mod netlink;
+mod past;
 mod reconcile;
 mod record_filter;
 
 pub(crate) mod replay;
 mod rule;
-pub mod sinks;
+pub(crate) mod sinks;
 mod snapshot;
 mod stat;
 #[cfg(feature = "top")]
 mod top;
 mod trace;
+mod verdict;
 
+#[cfg(feature = "top")]
+use std::env;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use args::{Cli, Command};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::level_filters::LevelFilter;
 
 use crate::command;
 use crate::domain::report::Host;
 use crate::kernel::running::RunningKernel;
 use crate::netlink::debug;
-use crate::run::host;
+use crate::run::{host, raise_open_files};
 
 /// Runs the command to its end, and returns its exit status.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    #[cfg(feature = "top")]
+    let cli = if env::args_os().len() == 1 && top::obstacle().is_none() { Cli::of_top() } else { cli };
     let command = cli.into_command();
     log_to_stderr(command.verbose());
     #[cfg(feature = "bench")]
@@ -65,9 +71,13 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Compare(args) => return compare::run(args, &kernel).await,
             Command::Reconcile(args) => return reconcile::run(args, &kernel).await,
             Command::Rule(args) => rule::run(args).await,
-            Command::Stat(args) => stat::run(&args.stat, &kernel).await,
+            Command::Stat(args) if command.is_of_the_past() => return past::stat(&args.stat),
+            Command::Stat(args) => return stat::run(&args.stat, &args.workload, &kernel).await,
+            #[cfg(feature = "top")]
+            Command::Top(args) if command.is_of_the_past() => Box::pin(top::past::run(args)).await,
             #[cfg(feature = "top")]
             Command::Top(args) => Box::pin(top::run(args, &kernel)).await,
+            Command::Trace(args) if command.is_of_the_past() => past::trace(args),
             Command::Trace(args) => trace::run(args, &kernel).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Explain(args) => explain::run(args),
@@ -81,14 +91,6 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         .map(|()| ExitCode::SUCCESS)
     })
-}
-
-/// Allows as many open files as the hard limit does: an agent has one for each connection.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::debug!("the limit of open files stays {:?}: {error}", limit.current);
-    }
 }
 
 /// Writes warnings, and further messages if wanted.

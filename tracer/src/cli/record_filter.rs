@@ -7,14 +7,15 @@ use anyhow::{Context, Result};
 
 use crate::domain::event::DropEvent;
 use crate::domain::ledger::Ledger;
-use crate::filter::{Filter, Named, UsualReasons};
+use crate::explain::UsualDrops;
+use crate::filter::{Filter, Named};
 use crate::identity::users;
 use crate::packet;
 
 /// A filter, and the number of drops that it left out.
 pub(super) struct RecordFilter {
     filter: Filter,
-    usual: UsualReasons,
+    usual: &'static UsualDrops,
     home_netns: u32,
     /// Number of drops that do not match, and the part of them whose network namespace is unknown, by the backends that
     /// reported them.
@@ -26,7 +27,7 @@ pub(super) struct RecordFilter {
 impl RecordFilter {
     /// Takes the network namespace that `netns self` means.
     pub(super) fn new(filter: &Filter, home_netns: u32) -> Result<Self> {
-        let usual = UsualReasons::built_in().context("cannot read the explanations of drop reasons")?;
+        let usual = UsualDrops::built_in().context("cannot read the explanations of drop reasons")?;
         Ok(Self { filter: users::numbered(filter), usual, home_netns, filtered: HashMap::new(), without_process: 0 })
     }
 
@@ -36,7 +37,7 @@ impl RecordFilter {
         let named = Named {
             uid: event.facts.socket.as_ref().and_then(|socket| socket.uid),
             process: event.process.map(|process| &**process),
-            ..Named::of_key(key, &self.usual, self.home_netns)
+            ..Named::of_key(key, self.usual, self.home_netns)
         };
         let view = packet::view(event.start, key.protocol, event.length, event.bytes, event.facts.vlan);
         let matches = self.filter.matches(&view, &named);

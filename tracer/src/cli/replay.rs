@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use stacks::WithStacks;
 
 use super::args::ReplayArgs;
+use super::hide::Hide;
 use super::record_filter::RecordFilter;
 use super::sinks;
 use super::trace::Shown;
@@ -20,7 +21,7 @@ use crate::dimension::Dimensions;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, NamedKey};
 use crate::domain::ledger::Ledger;
-use crate::domain::report::{SourceReport, StatReport};
+use crate::domain::report::{HiddenDrops, SourceReport, StatReport};
 use crate::pipeline::group::group_by;
 use crate::pipeline::tally::Tally;
 use crate::pipeline::union::{Union, UnionOptions};
@@ -29,7 +30,7 @@ use crate::run::Consumer;
 use crate::sink::{DropSink, Recorded, RunEnd};
 
 /// The most interned aggregation keys, so that equal keys are one object.
-const MAX_PLACES: usize = 1 << 16;
+const MAX_KEYS: usize = 1 << 16;
 /// The most bytes of packets that are shown.
 const KEPT: usize = 4096;
 
@@ -41,27 +42,33 @@ pub(super) fn run(args: &ReplayArgs) -> Result<()> {
     let mut replay = Replay::of(&start);
     replay.filter = args.filter.as_ref().map(|filter| RecordFilter::new(filter, start.home_netns)).transpose()?;
     let (out, home_netns) = (output.clone(), start.home_netns);
+    let hide = Hide::of(&args.hide, home_netns)?;
     let ended = match args.drops_format() {
-        None => {
+        None if args.format.is_of_stacks() => {
             let mut drops = WithStacks::default();
             let ended = replay.play(&mut recording, &mut drops)?;
             let report = drops.report(&replay, &start)?;
             sinks::replayed_stat(args, out, home_netns, replay.recorded()).report(&report)?;
             ended
         }
-        Some(_) if args.stat => {
-            let mut table = Table(Tally::default());
-            let ended = replay.play(&mut recording, &mut table)?;
-            let report = replay.stat(&start, table.0);
-            sinks::replayed_stat(args, out, home_netns, replay.recorded()).report(&report)?;
-            ended
-        }
-        Some(format) => {
+        Some(format) if !args.stat => {
             sinks::refuse_terminal(format, &out)?;
             let mut shown = Shown::new(sinks::replayed_trace(args.destination.color, format, out, &start), u64::MAX);
+            shown.hide = hide;
             shown.sink.start(&start.host, start.started_at)?;
             let ended = replay.play(&mut recording, &mut shown)?;
-            replay.finish(&mut *shown.sink)?;
+            let hidden = shown.hidden();
+            replay.finish(&mut *shown.sink, &hidden)?;
+            ended
+        }
+        _ => {
+            let mut table = Table(Tally::default());
+            let ended = replay.play(&mut recording, &mut table)?;
+            let mut report = replay.stat(&start, table.0);
+            if let Some(hide) = hide {
+                hide.apply(&mut report, None);
+            }
+            sinks::replayed_stat(args, out, home_netns, replay.recorded()).report(&report)?;
             ended
         }
     };
@@ -95,7 +102,7 @@ pub(crate) fn replay_into(recording: &mut Recording, sinks: &mut [Box<dyn DropSi
     _ = replay.play(recording, &mut everywhere)?;
     let Everywhere { tally, sinks } = everywhere;
     for sink in sinks {
-        replay.finish(&mut **sink)?;
+        replay.finish(&mut **sink, &[])?;
     }
     Ok(replay.stat(&start, tally))
 }
@@ -146,7 +153,7 @@ impl Consumer for Table {
 /// The state of the replay.
 struct Replay {
     union: Union,
-    places: HashMap<NamedKey, Arc<NamedKey>, RandomState>,
+    keys: HashMap<NamedKey, Arc<NamedKey>, RandomState>,
     last_ns: u64,
     /// Number of drops by backend.
     recorded: HashMap<&'static str, u64>,
@@ -161,7 +168,7 @@ impl Replay {
     fn of(start: &Start) -> Self {
         Self {
             union: Union::new(UnionOptions::of_bytes(start.captured, KEPT)),
-            places: HashMap::default(),
+            keys: HashMap::default(),
             last_ns: 0,
             recorded: HashMap::new(),
             is_alone: !start.both_sources,
@@ -223,14 +230,14 @@ impl Replay {
     }
 
     fn key(&mut self, key: NamedKey) -> Arc<NamedKey> {
-        if let Some(known) = self.places.get(&key) {
+        if let Some(known) = self.keys.get(&key) {
             return Arc::clone(known);
         }
-        if self.places.len() >= MAX_PLACES {
-            self.places.clear();
+        if self.keys.len() >= MAX_KEYS {
+            self.keys.clear();
         }
         let shared = Arc::new(key.clone());
-        self.places.insert(key, Arc::clone(&shared));
+        self.keys.insert(key, Arc::clone(&shared));
         shared
     }
 
@@ -240,9 +247,10 @@ impl Replay {
         (ledger.ebpf.delivered > 0 && ledger.net_dm.delivered > 0).then_some(ledger)
     }
 
-    fn finish(&self, sink: &mut dyn DropSink) -> io::Result<()> {
+    fn finish(&self, sink: &mut dyn DropSink, hidden: &[HiddenDrops]) -> io::Result<()> {
         let (sources, union) = (self.shown_sources(), self.ledger());
-        let end = RunEnd { sources: &sources, union: union.as_ref(), duration: self.duration(), ..RunEnd::default() };
+        let duration = self.duration();
+        let end = RunEnd { sources: &sources, union: union.as_ref(), hidden, duration, ..RunEnd::default() };
         self.filter.iter().for_each(RecordFilter::warn_of_unknown_processes);
         sink.finish(&end)
     }
@@ -287,12 +295,15 @@ impl Replay {
             sources: self.shown_sources(),
             drops,
             overflow,
+            hidden: vec![],
             own_netlink_drops: None,
             stacks: None,
             attribution: None,
             flows: None,
             retransmissions: None,
+            refused: None,
             outside: None,
+            past: None,
         }
     }
 }

@@ -2,15 +2,15 @@
 
 use anyhow::{Result, bail};
 
-use super::args::{ReplayArgs, Source, StatArgs, TraceArgs, Updates};
+use super::args::{ReplayArgs, Source, StatArgs, TraceArgs};
 use crate::backend::replay::Start;
 use crate::render::output::{ColorChoice, Output};
 use crate::render::rank::Sort;
 use crate::sink::{DropSink, RawJson, RawOptions, Recorded, StatOptions, StatSink, TraceFormat, TraceTextOptions};
 
-/// The sink for `stat`. On a terminal, each interval's table replaces the one before; other outputs receive one table
-/// each interval. `home_netns` is the inode number of the reader's own network namespace, 0 if it is unknown.
-pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSink> {
+/// The sink for `stat`. On a terminal, each interval's table replaces the one before if it is `is_live`; other outputs receive
+/// one table each interval. `home_netns` is the inode number of the reader's own network namespace, 0 if it is unknown.
+pub(crate) fn stat(args: &StatArgs, output: Output, home_netns: u32, is_live: bool) -> Box<dyn StatSink> {
     let options = StatOptions {
         by: args.by.clone(),
         sort: args.sort,
@@ -18,25 +18,31 @@ pub fn stat(args: &StatArgs, output: Output, home_netns: u32) -> Box<dyn StatSin
         home_netns,
         color: output.wants_color(args.common.destination.color),
         recorded: None,
-        live: output.redraws() && args.updates(true) != Updates::AtEnd,
-        size: output.size(),
+        live: output.redraws() && is_live,
+        size: output.size_of_tables(),
     };
-    args.format.sink(output, options)
+    args.format().sink(output, options)
 }
 
 /// The sink for `trace`. `home_netns` is as for [`stat`]; `captured` counts the leading bytes that records have.
-pub fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize) -> Box<dyn DropSink> {
+pub(crate) fn trace(args: &TraceArgs, output: Output, home_netns: u32, captured: usize) -> Box<dyn DropSink> {
     if args.raw {
         let both_sources = args.common.source == Source::Both;
         return Box::new(RawJson::new(output, RawOptions { captured, home_netns, both_sources }));
     }
     let color = output.wants_color(args.common.destination.color);
-    let options = TraceTextOptions { color, home_netns, seen_by: args.common.source == Source::Both };
+    let options = TraceTextOptions {
+        color,
+        home_netns,
+        seen_by: args.common.source == Source::Both,
+        // `--since` takes times of the same zone.
+        local_time: args.local_time || args.past.since.is_some(),
+    };
     args.format().sink(output, options, captured)
 }
 
 /// Returns an error if the results are not text, and would go to a terminal.
-pub fn refuse_terminal(format: TraceFormat, output: &Output) -> Result<()> {
+pub(crate) fn refuse_terminal(format: TraceFormat, output: &Output) -> Result<()> {
     if format.is_binary() && output.is_terminal() {
         bail!("the results are not text: write them to a file with -o, or to a pipe");
     }
@@ -44,14 +50,24 @@ pub fn refuse_terminal(format: TraceFormat, output: &Output) -> Result<()> {
 }
 
 /// The sink for the single drops of a recording.
-pub fn replayed_trace(color: ColorChoice, format: TraceFormat, output: Output, start: &Start) -> Box<dyn DropSink> {
+pub(crate) fn replayed_trace(
+    color: ColorChoice,
+    format: TraceFormat,
+    output: Output,
+    start: &Start,
+) -> Box<dyn DropSink> {
     let (color, home_netns) = (output.wants_color(color), start.home_netns);
-    format.sink(output, TraceTextOptions { color, home_netns, seen_by: start.both_sources }, 0)
+    format.sink(output, TraceTextOptions { color, home_netns, seen_by: start.both_sources, local_time: false }, 0)
 }
 
 /// The sink for the totals of a recording.
-pub fn replayed_stat(args: &ReplayArgs, output: Output, home_netns: u32, recorded: Recorded) -> Box<dyn StatSink> {
-    let (color, size) = (output.wants_color(args.destination.color), output.size());
+pub(crate) fn replayed_stat(
+    args: &ReplayArgs,
+    output: Output,
+    home_netns: u32,
+    recorded: Recorded,
+) -> Box<dyn StatSink> {
+    let (color, size) = (output.wants_color(args.destination.color), output.size_of_tables());
     let (by, sort, top, recorded) = (None, Sort::default(), Some(0), Some(recorded));
     let options = StatOptions { by, sort, top, home_netns, color, recorded, live: false, size };
     args.format.sink(output, options)
@@ -83,7 +99,7 @@ mod tests {
     /// Shows a sample on the sink of the command.
     fn show(command: &Command, output: Output) -> io::Result<()> {
         match command {
-            Command::Stat(args) => stat(&args.stat, output, 0).report(&StatReport {
+            Command::Stat(args) => stat(&args.stat, output, 0, false).report(&StatReport {
                 host: host(),
                 started_at: Timestamp(0),
                 duration: Duration::from_secs(1),
@@ -91,12 +107,15 @@ mod tests {
                 sources: vec![],
                 drops: vec![],
                 overflow: vec![],
+                hidden: vec![],
                 own_netlink_drops: Some(0),
                 stacks: None,
                 attribution: None,
                 flows: None,
                 retransmissions: None,
+                refused: None,
                 outside: None,
+                past: None,
             }),
             Command::Trace(args) => {
                 let mut sink = trace(args, output, 0, 128);

@@ -1,5 +1,7 @@
 //! `droptrace top`: the totals on a screen with keys.
 
+pub(super) mod past;
+
 use std::env;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -9,12 +11,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tracer_common::FLOW_PROCESS;
 
-use super::args::TopArgs;
+use super::args::{CommonArgs, TopArgs};
 use super::{filter_names, listen, stat};
-use crate::backend::ebpf::EventOptions;
+use crate::advice::Selection;
 use crate::dimension::Dimensions;
 use crate::domain::event::DropEvent;
 use crate::domain::report::StatReport;
+use crate::explained::{Recent, SAMPLED_PACKETS};
 use crate::filter::{Filter, FilterError};
 use crate::identity::netns;
 use crate::identity::owners::Search;
@@ -25,32 +28,26 @@ use crate::render::output::{Output, color_of_terminal};
 use crate::render::rank::Sort;
 use crate::run::{Consumer, EventNeed, Options, Session, Stop, WantedOwners, follow};
 use crate::sink::{StatFormat, StatOptions};
-use crate::top::command_line::Selection;
 use crate::top::keys::action;
 use crate::top::knowledge::Knowledge;
 use crate::top::model::{CheckFilter, Model, Request};
-use crate::top::recent::{BYTES, Recent};
 use crate::top::terminal::{Input, Screen, Suspended, Woken, give_back_on_panic};
 use crate::top::view::{Context, draw};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The packets of opened rows: a sample, which costs next to nothing in a storm.
-#[expect(clippy::cast_possible_truncation, reason = "a small constant")]
-const SAMPLED_PACKETS: EventOptions =
-    EventOptions { snaplen: BYTES as u32, rate: 0, ring_size: 1 << 20, stacks: false, one_in: 1_024 };
-
 /// Shows the screen until the end, then the table of the whole run.
 pub(super) async fn run(args: &TopArgs, kernel: &Arc<RunningKernel>) -> Result<()> {
-    if let Some(obstacle) = obstacle() {
-        say("droptrace", format_args!("top needs a terminal: {obstacle}; the table of `stat` follows instead"));
-        return stat::run(&args.without_screen(), kernel).await;
+    if !has_screen() {
+        return stat::run(&args.without_screen(), &[], kernel).await.map(drop);
     }
     let output = Output::open(args.common.destination.file.output.as_deref())?;
     let mut stop = Stop::new(args.common.duration)?.while_read(&output);
     let mut session = Session::start(&options(args, kernel)?).await?;
     stop.start_clock();
-    let mut top = Top::take(args, kernel, &session)?;
+    let home_netns = netns::own().unwrap_or(0);
+    let model = Model::new(Knowledge::built_in(home_netns)?, selection(&args.common, vec![]), args.by.as_ref());
+    let mut top = Top::take(args, Checks::Names(kernel), model, listen::title(session.backend()))?;
     let first = top.tick(&mut session);
     let ended = match first {
         Ok(()) => follow(&mut session, &mut stop, &mut top).await,
@@ -58,15 +55,24 @@ pub(super) async fn run(args: &TopArgs, kernel: &Arc<RunningKernel>) -> Result<(
     };
     top.give_back();
     let stopped = session.stop(&mut top).await;
-    table(args, &top.model, &output, session.stat_report()?)?;
+    table(args, &top.model, home_netns, &output, session.stat_report()?)?;
     output.finish()?;
     session.warn_of_hidden_addresses();
     session.warn_of_unknown_owners();
     ended.and(stopped).and(top.failed.map_or(Ok(()), |error| Err(error).context("cannot draw the screen")))
 }
 
+/// Whether there is a screen; says why not.
+fn has_screen() -> bool {
+    let obstacle = obstacle();
+    if let Some(obstacle) = obstacle {
+        say("droptrace", format_args!("top needs a terminal: {obstacle}; the table of `stat` follows instead"));
+    }
+    obstacle.is_none()
+}
+
 /// Why there is no screen.
-fn obstacle() -> Option<&'static str> {
+pub(super) fn obstacle() -> Option<&'static str> {
     let is_dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     if !io::stdin().is_terminal() {
         Some("stdin is none")
@@ -90,7 +96,7 @@ fn options(args: &TopArgs, kernel: &Arc<RunningKernel>) -> Result<Options> {
 }
 
 /// The table of the whole run, as `stat` prints it.
-fn table(args: &TopArgs, model: &Model, output: &Output, mut report: StatReport) -> io::Result<()> {
+fn table(args: &TopArgs, model: &Model, home_netns: u32, output: &Output, mut report: StatReport) -> io::Result<()> {
     let by = model.grouped().cloned();
     report.drops = group_by(&report.drops, by.as_ref().unwrap_or(&Dimensions::usual()));
     report.attribution = None;
@@ -98,11 +104,11 @@ fn table(args: &TopArgs, model: &Model, output: &Output, mut report: StatReport)
         by,
         sort: Sort::Packets,
         top: None,
-        home_netns: netns::own().unwrap_or(0),
+        home_netns,
         color: output.wants_color(args.common.destination.color),
         recorded: None,
         live: false,
-        size: output.size(),
+        size: output.size_of_tables(),
     };
     StatFormat::Text.sink(output.clone(), options).report(&report)
 }
@@ -117,31 +123,43 @@ struct Top<'k> {
     interval: Duration,
     backend: String,
     color: bool,
-    kernel: &'k RunningKernel,
+    checks: Checks<'k>,
     /// The user has quit, or the screen cannot be drawn.
     is_done: bool,
     failed: Option<io::Error>,
 }
 
-/// Checks the names in a filter against this host.
-struct Names<'k>(&'k RunningKernel);
+/// What the names in a filter must be known to.
+#[derive(Clone, Copy)]
+enum Checks<'k> {
+    /// This host.
+    Names(&'k RunningKernel),
+    /// Nothing: what is shown may be gone by now.
+    Nothing,
+}
 
-impl CheckFilter for Names<'_> {
+impl CheckFilter for Checks<'_> {
     fn check(&self, filter: &Filter) -> Result<(), FilterError> {
-        filter_names::check_here(filter, self.0)
+        match self {
+            Self::Names(kernel) => filter_names::check_here(filter, kernel),
+            Self::Nothing => Ok(()),
+        }
+    }
+}
+
+/// What selects drops in the commands of the rows. `past`: the options of a time that is over.
+fn selection(common: &CommonArgs, past: Vec<(&'static str, String)>) -> Selection {
+    Selection {
+        filter: common.filter.as_ref().map(|filter| filter.text.clone()),
+        netns: common.netns.clone(),
+        interface: common.interface.clone(),
+        past,
     }
 }
 
 impl<'k> Top<'k> {
     /// Takes over the terminal.
-    fn take(args: &TopArgs, kernel: &'k RunningKernel, session: &Session) -> Result<Self> {
-        let common = &args.common;
-        let selection = Selection {
-            filter: common.filter.as_ref().map(|filter| filter.text.clone()),
-            netns: common.netns.clone(),
-            interface: common.interface.clone(),
-        };
-        let model = Model::new(Knowledge::built_in(netns::own().unwrap_or(0))?, selection, args.by.as_ref());
+    fn take(args: &TopArgs, checks: Checks<'k>, model: Model, backend: String) -> Result<Self> {
         let context = "cannot take over the terminal";
         let input = Input::new(own(io::stdin().as_fd()).context(context)?).context(context)?;
         give_back_on_panic();
@@ -155,9 +173,9 @@ impl<'k> Top<'k> {
             screen: Some(screen),
             input,
             interval: args.interval.unwrap_or(DEFAULT_INTERVAL),
-            backend: listen::title(session.backend()),
-            color: color_of_terminal(common.destination.color),
-            kernel,
+            backend,
+            color: color_of_terminal(args.common.destination.color),
+            checks,
             is_done: false,
             failed: None,
         })
@@ -179,7 +197,7 @@ impl<'k> Top<'k> {
     fn answer(&mut self, woken: Woken) {
         let request = match woken {
             Woken::Key(key) => match action(key, self.model.is_typing()) {
-                Some(action) => self.model.act(action, &Names(self.kernel)),
+                Some(action) => self.model.act(action, &self.checks),
                 None => return,
             },
             Woken::Resized => Request::Draw,
@@ -189,10 +207,17 @@ impl<'k> Top<'k> {
         };
         match request {
             Request::Draw => self.draw(),
+            Request::Copy(text) => self.change(|screen| screen.copy(&text)),
             Request::Redraw => self.change(Screen::retake),
             Request::Suspend => self.suspend(Suspended::Job),
             Request::Quit => self.is_done = true,
         }
+    }
+
+    /// Waits for a key or another event of the terminal, and answers it.
+    async fn answer_next(&mut self) {
+        let woken = self.input.next().await;
+        self.answer(woken);
     }
 
     fn suspend(&mut self, who: Suspended) {
@@ -241,7 +266,6 @@ impl Consumer for Top<'_> {
     }
 
     async fn other(&mut self) {
-        let woken = self.input.next().await;
-        self.answer(woken);
+        self.answer_next().await;
     }
 }

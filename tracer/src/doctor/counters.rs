@@ -10,7 +10,7 @@ use crate::explain::Counters;
 use crate::identity::proc_folder::{hides_processes, pids};
 use crate::kernel::support::Facts;
 
-const NAME: &str = "counters beside";
+const NAME: &str = "kernel's counters";
 
 /// The check of the counters beside a capture backend.
 pub(super) fn counters(facts: &Facts) -> Check {

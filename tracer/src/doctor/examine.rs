@@ -2,41 +2,40 @@
 
 use rustix::thread::CapabilitySet;
 
+use super::container::container;
 use super::counters::counters;
 use super::owners::owners;
+use super::sites::sites;
 use super::{CaptureBackend, Check, Diagnosis, State};
-use crate::backend::Selection;
-use crate::backend::ebpf::{EbpfSource, Mode, Options};
+use crate::backend::ebpf::{Mode, Options};
 use crate::backend::net_dm::{self, Found, NetDmSource};
 use crate::domain::report::Host;
-use crate::domain::unavailable::Unavailable;
 use crate::kernel::btf::{BtfError, KernelBtf, KfreeSkb, VMLINUX};
 use crate::kernel::reasons::ReasonNames;
+use crate::kernel::running::RunningKernel;
 use crate::kernel::support::{Facts, Lockdown, Obstacle};
-use crate::kernel::symbols::{Functions, Symbols};
+use crate::kernel::symbols::Symbols;
 use crate::{netlink, run};
 
 /// Examines the host. Attaches and detaches each kind of program once. Must be called within a tokio runtime.
-pub async fn examine(host: Host) -> Diagnosis {
+pub(crate) async fn examine(host: Host) -> Diagnosis {
     let facts = Facts::read();
-    let btf = KernelBtf::load();
+    let kernel = RunningKernel::default();
+    let btf = kernel.btf();
     let monitor = NetDmSource::probe().await;
-    let mut checks = vec![capabilities(&facts), bpf(&facts), types(&btf)];
-    if let Ok(btf) = &btf {
+    let mut checks = vec![capabilities(&facts), bpf(&facts), types(btf)];
+    if let Ok(btf) = btf {
         checks.extend([tracepoint(btf), fields(btf)]);
         checks.extend(reasons(btf));
+        checks.extend(sites(btf));
     }
     checks.extend([symbols(), lockdown(facts.lockdown), drop_monitor(&monitor), devices().await]);
-    checks.extend([owners(&facts, btf.as_ref().ok()), counters(&facts)]);
-    let monitor_unavailable = monitor.err().map(|error| run::explained(&error));
+    checks.extend([owners(&facts, btf.ok()), counters(&facts), refused_syns(&kernel, &facts)]);
+    checks.extend(container(&facts));
     let backends = run::CaptureBackend::FALLBACK_ORDER.map(|backend| CaptureBackend {
         source: backend.source(),
         mode: backend.mode(),
-        unavailable: match backend {
-            run::CaptureBackend::Ebpf(mode) | run::CaptureBackend::Both(mode, _) => try_out(mode, &btf, &facts).err(),
-            run::CaptureBackend::NetDm(_) => monitor_unavailable.clone(),
-            run::CaptureBackend::Totals(backend) => (backend.start)(Selection::default()).err(),
-        },
+        unavailable: backend.try_out(&kernel, &facts, &monitor).err(),
         loses: backend.loses(),
         cannot_see: backend.cannot_see(),
     });
@@ -76,7 +75,7 @@ fn bpf(facts: &Facts) -> Check {
     if facts.has_bpf { good(NAME, "there") } else { bad(NAME, State::Missing, "off", &Obstacle::NoBpf) }
 }
 
-fn types(btf: &Result<KernelBtf, BtfError>) -> Check {
+fn types(btf: Result<&KernelBtf, &BtfError>) -> Check {
     const NAME: &str = "kernel types (BTF)";
     match btf {
         Ok(_) => good(NAME, VMLINUX),
@@ -180,13 +179,17 @@ async fn devices() -> Check {
     }
 }
 
-fn try_out(mode: Mode, btf: &Result<KernelBtf, BtfError>, facts: &Facts) -> Result<(), Unavailable> {
-    if let Some(obstacle) = facts.obstacles().first() {
-        return Err(obstacle.into());
+/// The check of refused SYNs. Attaches the programs and detaches them.
+fn refused_syns(kernel: &RunningKernel, facts: &Facts) -> Check {
+    const NAME: &str = "refused SYNs";
+    let options = |mode| Options { refused: true, ..run::least(mode, facts) };
+    let tried = run::try_out(&options(Mode::TpBtf), kernel, facts);
+    match tried.or_else(|_| run::try_out(&options(Mode::RawTracepoint), kernel, facts)) {
+        Ok(None) => good(NAME, "counted by socket, cause and sender"),
+        Ok(Some(why)) => {
+            let advice = why.remedy.unwrap_or_else(|| "counters of the kernel show their number".into());
+            bad(NAME, State::Degraded, format!("not counted: {}", why.cause), &advice)
+        }
+        Err(_) => bad(NAME, State::Missing, "not counted", &"see the backends below"),
     }
-    let btf = btf.as_ref().map_err(Unavailable::because)?;
-    let options = Options::least(mode, facts.lockdown != Lockdown::Confidentiality);
-    let (mut source, _) =
-        EbpfSource::start(&options, btf, &Functions::default()).map_err(|error| error.explained(facts))?;
-    source.detach().map_err(|error| error.explained(facts))
 }

@@ -39,7 +39,7 @@ struct CaptureBackend<'d> {
 }
 
 /// Writes one line of JSON.
-pub fn write_json(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+pub(crate) fn write_json(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
     let checks = diagnosis.checks.iter().map(|check| Check {
         name: check.name,
         state: check.state.name(),

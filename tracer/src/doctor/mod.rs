@@ -1,22 +1,24 @@
 //! Diagnoses what this kernel and the capabilities of this process allow: the facts that matter, whether each capture
 //! backend works, and the remedies.
 
+mod container;
 mod counters;
 mod examine;
 mod json;
 mod owners;
+mod sites;
 mod text;
 
-pub use examine::examine;
-pub use json::write_json;
-pub use text::write_text;
+pub(crate) use examine::examine;
+pub(crate) use json::write_json;
+pub(crate) use text::write_text;
 
 use crate::domain::report::Host;
 use crate::domain::unavailable::Unavailable;
 
 /// The effect of a fact on droptrace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// The fact limits nothing.
     Good,
     /// droptrace works, but some information is lost.
@@ -27,7 +29,7 @@ pub enum State {
 
 impl State {
     /// The name of the state in text and JSON.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Degraded => "degraded",
@@ -38,46 +40,46 @@ impl State {
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub(crate) struct Check {
     /// The name of the fact.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The effect of the fact.
-    pub state: State,
+    pub(crate) state: State,
     /// The finding.
-    pub found: String,
+    pub(crate) found: String,
     /// The remedy; absent if the state is good.
-    pub advice: Option<String>,
+    pub(crate) advice: Option<String>,
 }
 
 /// A capture backend, with the result of a trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaptureBackend {
+pub(crate) struct CaptureBackend {
     /// The backend's name.
-    pub source: &'static str,
+    pub(crate) source: &'static str,
     /// The backend's mode.
-    pub mode: &'static str,
+    pub(crate) mode: &'static str,
     /// Why the backend is not available; absent if the backend works.
-    pub unavailable: Option<Unavailable>,
+    pub(crate) unavailable: Option<Unavailable>,
     /// The information that the backend loses in comparison with the best one.
-    pub loses: &'static str,
+    pub(crate) loses: &'static str,
     /// The losses that the backend cannot see.
-    pub cannot_see: &'static str,
+    pub(crate) cannot_see: &'static str,
 }
 
 /// A whole diagnosis.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnosis {
+pub(crate) struct Diagnosis {
     /// The host that was examined.
-    pub host: Host,
+    pub(crate) host: Host,
     /// The facts.
-    pub checks: Vec<Check>,
+    pub(crate) checks: Vec<Check>,
     /// The capture backends in the fallback order, the best one first.
-    pub backends: Vec<CaptureBackend>,
+    pub(crate) backends: Vec<CaptureBackend>,
 }
 
 impl Diagnosis {
     /// The backend that droptrace uses unless the user selects another one; `None` if no backend works.
-    pub fn selected(&self) -> Option<&CaptureBackend> {
+    pub(crate) fn selected(&self) -> Option<&CaptureBackend> {
         self.backends.iter().find(|backend| backend.unavailable.is_none())
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rustix::thread::CapabilitySet;
 
+use super::sites::is_split;
 use super::{Check, State};
 use crate::identity::cgroup::Cgroups;
 use crate::identity::proc_folder::{hides_processes, pids};
@@ -30,7 +31,7 @@ impl Receivers {
             return Self::All;
         }
         let is_readable = || facts.lockdown != Lockdown::Confidentiality && Symbols::new().hidden().is_ok_and(|is| !is);
-        match btf.udp_failure() {
+        match btf.udp_failure().filter(|_| !is_split(btf)) {
             Some(UdpFailure::BeforeFree) => Self::FullUdp,
             Some(UdpFailure::AfterFree) if is_readable() => Self::FullUdp,
             _ => Self::None,

@@ -6,7 +6,7 @@ use super::{Diagnosis, State};
 use crate::domain::unavailable::Unavailable;
 
 /// Writes the checks and the backends, with advice below each.
-pub fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
+pub(crate) fn write_text(out: &mut impl Write, diagnosis: &Diagnosis) -> io::Result<()> {
     writeln!(out, "{}, Linux {}", diagnosis.host.name, diagnosis.host.kernel)?;
     writeln!(out)?;
     writeln!(out, "{:<22}  {:<8}  FOUND", "FACT", "STATE")?;

@@ -12,20 +12,20 @@ const LOOPBACK: &str = "772";
 
 /// A network device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
+pub(crate) struct Device {
     /// The name of the interface.
-    pub name: String,
+    pub(crate) name: String,
     /// The index of the interface.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
     /// The class of the device: the kernel's `DEVTYPE` (`bridge`, `vlan`, `wlan`, …). If it has none: `loopback`,
     /// `tun`, `physical` for a device on a bus, `virtual` for any other device, such as veth.
-    pub class: String,
+    pub(crate) class: String,
     /// The driver of the device; absent unless the device is on a bus.
-    pub driver: Option<String>,
+    pub(crate) driver: Option<String>,
 }
 
 /// The devices of this namespace, by name; empty if the system does not show them.
-pub fn of_this_namespace() -> Vec<Device> {
+pub(crate) fn of_this_namespace() -> Vec<Device> {
     let mut devices = in_folder(Path::new(FOLDER));
     devices.retain(|device| interfaces::name(device.ifindex).as_ref() == Some(&device.name));
     devices
@@ -34,7 +34,7 @@ pub fn of_this_namespace() -> Vec<Device> {
 /// The class of a packet's interface, from its name and index. `is_own` says whether the interface is in this
 /// namespace; only the devices of this namespace (`devices`) are known. The first device of each other namespace is its
 /// loopback (`LOOPBACK_IFINDEX`, `include/net/net_namespace.h`).
-pub fn class_of(devices: &[Device], name: &str, ifindex: u32, is_own: bool) -> Option<String> {
+pub(crate) fn class_of(devices: &[Device], name: &str, ifindex: u32, is_own: bool) -> Option<String> {
     if name == "lo" && ifindex == 1 {
         return Some("loopback".to_owned());
     }

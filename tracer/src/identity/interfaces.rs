@@ -16,7 +16,7 @@ use super::proc_folder::{Folder, pids};
 /// # Errors
 /// `ENODEV` if the namespace has no such interface; those of `setns`, which needs `CAP_SYS_ADMIN` unless the namespace
 /// is this process's own.
-pub fn index(namespace: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
+pub(crate) fn index(namespace: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
     netns::visit(namespace, || Ok(name_to_index(socket()?, name)?))
 }
 
@@ -24,18 +24,18 @@ pub fn index(namespace: BorrowedFd<'_>, name: &str) -> io::Result<u32> {
 ///
 /// # Errors
 /// As [`index`].
-pub fn name_in(namespace: BorrowedFd<'_>, index: u32) -> io::Result<String> {
+pub(crate) fn name_in(namespace: BorrowedFd<'_>, index: u32) -> io::Result<String> {
     netns::visit(namespace, || Ok(index_to_name(socket()?, index)?))
 }
 
 /// The name of an interface of this process's namespace; `None` if no interface has this index.
-pub fn name(index: u32) -> Option<String> {
+pub(crate) fn name(index: u32) -> Option<String> {
     index_to_name(socket().ok()?, index).ok()
 }
 
 /// The names of the interfaces of one namespace, by its inode number, or of all namespaces that a process is in or that have
 /// a name, as far as this process may see them.
-pub fn names(only: Option<u32>) -> BTreeSet<String> {
+pub(crate) fn names(only: Option<u32>) -> BTreeSet<String> {
     let proc = Path::new("/proc");
     let (mut seen, mut found) = (HashSet::new(), BTreeSet::new());
     let is_wanted = |inum: u32| only.is_none_or(|only| only == inum);

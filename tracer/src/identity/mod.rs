@@ -2,22 +2,23 @@
 //! (id, path) and their owners (containers, pods, units of systemd), the processes of sockets,
 //! users.
 
-pub mod cgroup;
-pub mod container;
-pub mod devices;
+pub(crate) mod cgroup;
+pub(crate) mod container;
+pub(crate) mod devices;
+pub(crate) mod entrance;
 #[cfg(test)]
 mod fixture;
-pub mod interfaces;
+pub(crate) mod interfaces;
 pub(crate) mod mountinfo;
-pub mod netlink_sockets;
+pub(crate) mod netlink_sockets;
 pub mod netns;
-pub mod owners;
-pub mod pods;
+pub(crate) mod owners;
+pub(crate) mod pods;
 pub(crate) mod proc_folder;
-pub mod process;
+pub(crate) mod process;
 mod recent;
-pub mod residents;
+pub(crate) mod residents;
 mod sockets;
-pub mod stores;
+pub(crate) mod stores;
 mod text;
-pub mod users;
+pub(crate) mod users;

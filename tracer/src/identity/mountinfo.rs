@@ -9,6 +9,9 @@ pub(crate) struct Mount<'t> {
     /// The folder, or the file, of the file system that is visible at the mount point: `net:[4026532201]` for a namespace.
     pub(crate) root: &'t [u8],
     point: &'t [u8],
+    /// Mounts that are made later at a peer of this mount, or at its master, appear here too: the optional fields have
+    /// `shared:N` or `master:N` (`Documentation/filesystems/sharedsubtree.rst`).
+    pub(crate) receives_mounts: bool,
     /// The type of the file system.
     pub(crate) kind: &'t [u8],
 }
@@ -29,8 +32,12 @@ fn parse(line: &[u8]) -> Option<Mount<'_>> {
     let mut fields = line.split(|byte| *byte == b' ');
     let (root, point) = (fields.nth(3)?, fields.next()?);
     // Any number of optional fields stands before the hyphen.
-    let _hyphen = fields.by_ref().skip(1).find(|field| *field == b"-")?;
-    Some(Mount { root, point, kind: fields.next()? })
+    let mut receives_mounts = false;
+    let _hyphen = fields.by_ref().skip(1).find(|field| {
+        receives_mounts |= field.starts_with(b"shared:") || field.starts_with(b"master:");
+        *field == b"-"
+    })?;
+    Some(Mount { root, point, receives_mounts, kind: fields.next()? })
 }
 
 /// Undoes the kernel's escapes of blanks, ends of lines and backslashes: three octal digits (`mangle_path`,

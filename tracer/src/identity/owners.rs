@@ -13,7 +13,7 @@ use super::proc_folder::{Folder, pids};
 use super::process;
 use super::recent::Recent;
 use super::residents::{Resident, Residents};
-pub use super::sockets::Search;
+pub(crate) use super::sockets::Search;
 use super::sockets::Sockets;
 use super::stores::Stores;
 use crate::domain::owner::Process;
@@ -23,15 +23,15 @@ const CAPACITY: usize = 16_384;
 
 /// An owner with the names that this host has for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedOwner {
+pub(crate) struct NamedOwner {
     /// The path of the cgroup.
-    pub cgroup: Arc<str>,
+    pub(crate) cgroup: Arc<str>,
     /// What the path says.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
     /// The pod; absent if the cgroup is not a pod's, or if the pod has no name here.
-    pub pod: Option<Arc<Pod>>,
+    pub(crate) pod: Option<Arc<Pod>>,
     /// The name of the container; absent if there is no container, or if it has no name here.
-    pub container: Option<Arc<str>>,
+    pub(crate) container: Option<Arc<str>>,
 }
 
 impl fmt::Display for NamedOwner {
@@ -91,18 +91,18 @@ impl Owners {
 
     /// Finds the owners of namespaces, and the processes of sockets, too.
     #[must_use]
-    pub fn naming(self, residents: bool, processes: Option<Search>) -> Self {
+    pub(crate) fn naming(self, residents: bool, processes: Option<Search>) -> Self {
         let sockets = processes.map(|search| Sockets::new("/proc".into(), search));
         Self { residents: residents.then(Residents::default), sockets, ..self }
     }
 
     /// Whether namespaces have owners.
-    pub const fn names_residents(&self) -> bool {
+    pub(crate) const fn names_residents(&self) -> bool {
         self.residents.is_some()
     }
 
     /// The owner of the cgroup with this id, as [`Cgroups::path`] finds it. It is looked up until it is found.
-    pub fn of_cgroup(&mut self, id: u64) -> Option<&NamedOwner> {
+    pub(crate) fn of_cgroup(&mut self, id: u64) -> Option<&NamedOwner> {
         if self.known.get(&id).is_none() {
             let path = self.cgroups.path(id)?;
             let owner = container::owner(&path);
@@ -113,7 +113,7 @@ impl Owners {
     }
 
     /// The owners of the cgroups that exist now, as [`Cgroups::all`] finds them.
-    pub fn of_all_cgroups(&mut self) -> Vec<(u64, NamedOwner)> {
+    pub(crate) fn of_all_cgroups(&mut self) -> Vec<(u64, NamedOwner)> {
         let all = self.cgroups.all();
         let named = |(id, path): (u64, Arc<str>)| (id, self.named(Arc::clone(&path), container::owner(&path)));
         all.into_iter().map(named).collect()
@@ -122,7 +122,7 @@ impl Owners {
     /// The container or pod that lives in a network namespace, as [`Residents::owner`] finds it. It is absent if several
     /// containers, or none, have lived there so far. The path of its cgroup is the part that those of its processes have
     /// in common.
-    pub fn of_namespace(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<NamedOwner> {
+    pub(crate) fn of_namespace(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<NamedOwner> {
         let resident = self.residents.as_mut()?.owner(namespace, identify)?;
         self.of_resident(&resident)
     }
@@ -130,7 +130,12 @@ impl Owners {
     /// The container or pod that lives in the network namespace at the other end of a virtual link (veth), as
     /// [`Residents::owner_beyond`] finds it. Only the links of this process's own namespace are known; `namespace` is that
     /// of the link, and `ifindex` the link's index.
-    pub fn beyond_link(&mut self, namespace: NetnsId, ifindex: u32, identify: &impl Identify) -> Option<NamedOwner> {
+    pub(crate) fn beyond_link(
+        &mut self,
+        namespace: NetnsId,
+        ifindex: u32,
+        identify: &impl Identify,
+    ) -> Option<NamedOwner> {
         if ifindex == 0 || self.own_netns != Some(namespace.inum) {
             return None;
         }
@@ -144,7 +149,7 @@ impl Owners {
     }
 
     /// Takes note of the sockets of drops, by their inode numbers. The processes of known sockets are confirmed.
-    pub fn want_processes(&mut self, inodes: impl IntoIterator<Item = u64>) {
+    pub(crate) fn want_processes(&mut self, inodes: impl IntoIterator<Item = u64>) {
         let Some(sockets) = &mut self.sockets else { return };
         let now = Instant::now();
         inodes.into_iter().for_each(|inode| sockets.want(inode, now));
@@ -152,14 +157,14 @@ impl Owners {
 
     /// Searches the processes of the sockets of which note was taken, if the last search was not too recent: for at most
     /// 50 ms, and at most a twentieth of all time with [`Search::Sparing`].
-    pub fn search_processes(&mut self) {
+    pub(crate) fn search_processes(&mut self) {
         if let Some(sockets) = &mut self.sockets {
             sockets.search(Instant::now());
         }
     }
 
     /// Does the same, however recent the last search was.
-    pub fn search_last_processes(&mut self) {
+    pub(crate) fn search_last_processes(&mut self) {
         if let Some(sockets) = &mut self.sockets {
             sockets.search_at_once(Instant::now());
         }
@@ -167,19 +172,19 @@ impl Owners {
 
     /// The process that has this socket open: of several the one with the lowest id, which is mostly the one that opened
     /// it. Absent where none is known for certain. The caller takes note of the socket first.
-    pub fn process_of_socket(&mut self, inode: u64) -> Option<Arc<Process>> {
+    pub(crate) fn process_of_socket(&mut self, inode: u64) -> Option<Arc<Process>> {
         self.sockets.as_mut()?.process(inode)
     }
 
     /// The owner of a process. It can be more exact than that of the process's cgroup id on a hybrid host, where a
     /// container may be only in hierarchies of cgroup v1.
-    pub fn of_process(&mut self, process: &process::Process) -> Option<NamedOwner> {
+    pub(crate) fn of_process(&mut self, process: &process::Process) -> Option<NamedOwner> {
         let path = process.cgroup.as_deref()?;
         Some(self.named(path.into(), process.owner.clone()))
     }
 
     /// The process with the lowest id whose owner is wanted, in any hierarchy of control groups. Looks at all processes.
-    pub fn process_owned_by(&mut self, wanted: impl Fn(&NamedOwner) -> bool) -> Option<u32> {
+    pub(crate) fn process_owned_by(&mut self, wanted: impl Fn(&NamedOwner) -> bool) -> Option<u32> {
         let proc = Path::new("/proc");
         pids(proc).into_iter().find(|pid| {
             let process = Folder::open(proc, *pid).and_then(|folder| folder.process());

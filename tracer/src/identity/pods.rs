@@ -24,17 +24,17 @@ const MOST_ENTRIES: usize = 16_384;
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Pod {
+pub(crate) struct Pod {
     /// The namespace of Kubernetes.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The name of the pod.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// Finds the names of pods by their UIDs, and the names of their containers by ids. A name stays known after the end
 /// of its pod. The folders are read when a UID or an id is unknown, at most once a second.
 #[derive(Debug)]
-pub struct Pods {
+pub(crate) struct Pods {
     /// The folder of pods, and that of containers.
     folders: [PathBuf; 2],
     by_uid: Recent<String, Arc<Pod>>,
@@ -50,7 +50,7 @@ impl Default for Pods {
 
 impl Pods {
     /// The constructor reads nothing.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(PODS.into(), CONTAINERS.into())
     }
 
@@ -61,7 +61,7 @@ impl Pods {
 
     /// The pod with this UID; for a static pod, the hash of its definition. It is absent on a host without a kubelet, and
     /// for a pod that ended before it was looked up.
-    pub fn pod(&mut self, uid: &str) -> Option<Arc<Pod>> {
+    pub(crate) fn pod(&mut self, uid: &str) -> Option<Arc<Pod>> {
         self.pod_at(uid, Instant::now())
     }
 
@@ -74,7 +74,7 @@ impl Pods {
 
     /// The name of a pod's container with this id. It is absent for the container that only holds the pod's namespaces
     /// (`pause`), which has no log.
-    pub fn container(&mut self, id: &str) -> Option<Arc<str>> {
+    pub(crate) fn container(&mut self, id: &str) -> Option<Arc<str>> {
         self.container_at(id, Instant::now())
     }
 

@@ -17,16 +17,16 @@ const LONGEST: u64 = 64 << 10;
 
 /// A process that existed when it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub(crate) struct Process {
     /// The process id, in the namespace of processes that `/proc` shows.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// The name of the process, at most 15 bytes long (`TASK_COMM_LEN`), which the process itself can change. Absent if
     /// the name is empty.
-    pub comm: Option<String>,
+    pub(crate) comm: Option<String>,
     /// The path of the process's cgroup; absent if the process is in the root cgroup.
-    pub cgroup: Option<String>,
+    pub(crate) cgroup: Option<String>,
     /// The owner of this cgroup.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
 }
 
 /// The open folder of a process. It stands for this process even if another one has the same process id later: after the
@@ -178,11 +178,11 @@ pub(crate) fn inode_of_netns(link: &CStr) -> Option<u32> {
 
 /// Processes of which something could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Their number.
-    pub count: u32,
+    pub(crate) count: u32,
     /// The first of them; 0 if there is none.
-    pub first: u32,
+    pub(crate) first: u32,
 }
 
 impl Refused {
@@ -201,7 +201,7 @@ impl Refused {
             Self { count: 1, first } => format!("of process {first} cannot be read"),
             Self { count, first } => format!("of {count} processes cannot be read, such as {first}"),
         };
-        Some(format!("{what} {of}: that takes {capabilities}, or a security module forbids it"))
+        Some(format!("{what} {of}: that needs {capabilities}, or a security module forbids it"))
     }
 }
 

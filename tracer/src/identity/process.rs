@@ -9,10 +9,10 @@ use crate::filter::question::is_process;
 
 use super::proc_folder::{Folder, Refused, Unreadable, hides_processes, pids};
 
-pub use super::proc_folder::Process;
+pub(crate) use super::proc_folder::Process;
 
 /// The process with the lowest id that has this id or name ([`is_process`]).
-pub fn matching(proc: &Path, given: &str) -> Option<Process> {
+pub(crate) fn matching(proc: &Path, given: &str) -> Option<Process> {
     let processes = pids(proc).into_iter().filter_map(|pid| Folder::open(proc, pid)?.process());
     let named = |process: &Process| owner::Process { pid: process.pid, comm: process.comm.clone() };
     processes.into_iter().find(|process| is_process(given, &named(process)))
@@ -20,17 +20,17 @@ pub fn matching(proc: &Path, given: &str) -> Option<Process> {
 
 /// How long a search may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// The process id at which the search starts; processes with lower ids come last.
-    pub first: u32,
+    pub(crate) first: u32,
     /// The greatest number of processes that are examined.
-    pub processes: usize,
+    pub(crate) processes: usize,
     /// The greatest number of open files that are examined. It is checked after each process.
-    pub files: usize,
+    pub(crate) files: usize,
     /// The time after which no further process is examined.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// Examine all processes, to count all that share a socket. Otherwise the search ends when each socket has a process.
-    pub counts_others: bool,
+    pub(crate) counts_others: bool,
 }
 
 impl Default for Bounds {
@@ -41,37 +41,37 @@ impl Default for Bounds {
 
 /// The process that has a socket open.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// The process with the lowest id, which is mostly the one that opened the socket.
-    pub process: Process,
+    pub(crate) process: Process,
     /// The file descriptor of the socket in this process.
-    pub fd: u32,
+    pub(crate) fd: u32,
     /// The number of further processes that have the socket open, as the workers of a server do. The number may be too
     /// low unless [`Bounds::counts_others`] is set.
-    pub others: u32,
+    pub(crate) others: u32,
 }
 
 /// The result of a search.
 #[derive(Clone, Debug, Default)]
-pub struct Holders {
+pub(crate) struct Holders {
     /// Processes by the inode numbers of their sockets. A socket is absent if no process has it open, as with a
     /// connection that is not accepted yet, or if none that this process may read has.
-    pub by_inode: HashMap<u64, Holder>,
+    pub(crate) by_inode: HashMap<u64, Holder>,
     /// The number of processes that were examined.
-    pub examined: u32,
+    pub(crate) examined: u32,
     /// The processes whose files could not be read (`CAP_SYS_PTRACE`, `CAP_DAC_READ_SEARCH`). An absent socket may be theirs.
-    pub unreadable: Refused,
+    pub(crate) unreadable: Refused,
     /// `/proc` hides the processes of other users (mount option `hidepid`). An absent socket may be theirs.
-    pub has_hidden: bool,
+    pub(crate) has_hidden: bool,
     /// The search ended at one of its bounds.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
     /// The process id at which a search that ended at a bound would go on; 0 for any other search.
-    pub next: u32,
+    pub(crate) next: u32,
 }
 
 impl Holders {
     /// Why a socket may be absent although a process has it open, in words; absent if no such reason is known.
-    pub fn limits(&self) -> Option<String> {
+    pub(crate) fn limits(&self) -> Option<String> {
         if self.has_hidden {
             Some("/proc hides the processes of other users (mount option hidepid); CAP_SYS_PTRACE shows them".into())
         } else {
@@ -83,7 +83,7 @@ impl Holders {
 
 /// Finds the processes that have the sockets with these inode numbers open (`sock_i_ino`; `socket:[INODE]` in
 /// `/proc/PID/fd`). A process that ended is not found. `proc` is `/proc`.
-pub fn find(proc: &Path, wanted: impl IntoIterator<Item = u64>, bounds: Bounds) -> Holders {
+pub(crate) fn find(proc: &Path, wanted: impl IntoIterator<Item = u64>, bounds: Bounds) -> Holders {
     let mut search = Search { wanted: wanted.into_iter().collect(), holders: Holders::default() };
     if search.wanted.is_empty() {
         return search.holders;

@@ -28,7 +28,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// Finds the names of containers by their ids. A name stays known after the end of its container. A container whose file
 /// cannot be read, and one of a user without root's capabilities, has no name here.
 #[derive(Debug)]
-pub struct Stores {
+pub(crate) struct Stores {
     docker: PathBuf,
     lists: Vec<List>,
     /// Absent for a container that had no name at the given time.
@@ -51,7 +51,7 @@ impl Default for Stores {
 
 impl Stores {
     /// The constructor reads nothing.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(DOCKER.into(), STORAGE.map(PathBuf::from).to_vec())
     }
 
@@ -61,7 +61,7 @@ impl Stores {
     }
 
     /// The name of the container with this id of 64 hexadecimal digits.
-    pub fn name(&mut self, id: &str) -> Option<Arc<str>> {
+    pub(crate) fn name(&mut self, id: &str) -> Option<Arc<str>> {
         self.name_at(id, Instant::now())
     }
 

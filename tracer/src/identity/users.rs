@@ -12,14 +12,14 @@ const MOST: u64 = 16 << 20;
 
 /// The users that the file of this host has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Users(Vec<(Box<str>, u32)>);
+pub(crate) struct Users(Vec<(Box<str>, u32)>);
 
 impl Users {
     /// Reads `/etc/passwd`.
     ///
     /// # Errors
     /// Returns the error of reading the file.
-    pub fn read() -> io::Result<Self> {
+    pub(crate) fn read() -> io::Result<Self> {
         let bytes = files::read(Path::new("/etc/passwd"), MOST)?;
         Ok(Self::parse(&String::from_utf8_lossy(&bytes)))
     }
@@ -35,24 +35,24 @@ impl Users {
     }
 
     /// The number of a user, given by the name or as the number itself.
-    pub fn number(&self, given: &str) -> Option<u32> {
+    pub(crate) fn number(&self, given: &str) -> Option<u32> {
         number(given).or_else(|| self.0.iter().find(|(name, _)| **name == *given).map(|(_, uid)| *uid))
     }
 
     /// The name that is most similar to this one, if one is.
-    pub fn nearest(&self, given: &str) -> Option<&str> {
+    pub(crate) fn nearest(&self, given: &str) -> Option<&str> {
         closest(given, self.0.iter().map(|(name, _)| &**name))
     }
 }
 
 /// The number of a user as it is written. `(uid_t)-1` is the number of no user (`setuid(2)`).
-pub fn number(given: &str) -> Option<u32> {
+pub(crate) fn number(given: &str) -> Option<u32> {
     given.parse().ok().filter(|uid| *uid != u32::MAX && given.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The filter with numbers instead of the names of users, as far as this host has them.
 #[must_use]
-pub fn numbered(filter: &Filter) -> Filter {
+pub(crate) fn numbered(filter: &Filter) -> Filter {
     let mut filter = filter.clone();
     if filter.questions.iter().any(|question| matches!(question, Question::User(given) if number(given).is_none())) {
         let users = Users::read().unwrap_or_default();

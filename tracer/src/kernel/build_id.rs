@@ -10,7 +10,7 @@ const NOTES: &str = "/sys/kernel/notes";
 
 /// The kernel's GNU build id in hexadecimal, the same for all hosts with the same image. It is absent if the kernel
 /// does not report it.
-pub fn of_the_kernel() -> Option<String> {
+pub(crate) fn of_the_kernel() -> Option<String> {
     of_notes(&fs::read(NOTES).ok()?)
 }
 

@@ -1,6 +1,7 @@
 //! Maps the clock of the BPF program to real time.
 
 use std::time::Duration;
+use std::{fs, io};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -11,7 +12,7 @@ use crate::domain::event::Timestamp;
 const READINGS: usize = 8;
 
 /// Maps the kernel's monotonic clock, which the BPF program stamps drops with (`bpf_ktime_get_ns`), to real time. In a
-/// time namespace, this process's `CLOCK_MONOTONIC` is another clock: see [`ClockOffsets`].
+/// time namespace, this process's `CLOCK_MONOTONIC` is another clock: see `ClockOffsets`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     /// Real time minus the kernel's monotonic time, in nanoseconds.
@@ -39,7 +40,7 @@ impl Clock {
     }
 
     /// Measures the difference again, because real time is set and slewed while monotonic time goes on.
-    pub fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         *self = Self::new();
     }
 
@@ -49,7 +50,7 @@ impl Clock {
     }
 
     /// Real time minus the kernel's monotonic time at the last measurement, in nanoseconds.
-    pub fn offset_ns(&self) -> i64 {
+    pub(crate) fn offset_ns(&self) -> i64 {
         i64::try_from(self.offset_ns).unwrap_or(if self.offset_ns < 0 { i64::MIN } else { i64::MAX })
     }
 
@@ -64,6 +65,17 @@ impl Clock {
     pub fn now() -> Timestamp {
         Timestamp(u64::try_from(nanoseconds(clock_gettime(ClockId::Realtime))).unwrap_or(0))
     }
+}
+
+/// The kernel's identifier of this boot (`drivers/char/random.c`).
+pub(crate) fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// The time since the host started, also while it slept. Nobody sets this clock.
+#[cfg(feature = "agent")]
+pub(crate) fn boot_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 /// The CPU time that this thread has used.

@@ -4,13 +4,13 @@
 //! Everything comes from the kernel that runs now (BTF, `/proc`, `/sys`), never from a table by version.
 
 pub mod btf;
-pub mod build_id;
+pub(crate) mod build_id;
 pub mod clock;
-pub mod modules;
-pub mod own_netlink;
-pub mod privileges;
+pub(crate) mod modules;
+pub(crate) mod own_netlink;
+pub(crate) mod privileges;
 pub mod reasons;
-pub mod running;
-pub mod support;
+pub(crate) mod running;
+pub(crate) mod support;
 pub mod symbols;
-pub mod timens;
+pub(crate) mod timens;

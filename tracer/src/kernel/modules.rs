@@ -11,7 +11,7 @@ const LONGEST: u64 = 16 << 20;
 
 /// Whether this kernel can load modules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loadable {
+pub(crate) enum Loadable {
     /// `/proc/modules` exists, which a kernel has only with `CONFIG_MODULES` (`kernel/module/procfs.c`).
     Yes,
     /// `/proc/modules` does not exist.
@@ -22,7 +22,7 @@ pub enum Loadable {
 
 impl Loadable {
     /// Looks at `/proc`.
-    pub fn look() -> Self {
+    pub(crate) fn look() -> Self {
         match (Path::new("/proc/modules").exists(), Path::new("/proc/version").exists()) {
             (true, _) => Self::Yes,
             (false, true) => Self::No,
@@ -33,7 +33,7 @@ impl Loadable {
 
 /// How a feature was built into this kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Built {
+pub(crate) enum Built {
     /// `=y`: the kernel's image contains the feature.
     In,
     /// `=m`: a module contains the feature.
@@ -44,7 +44,7 @@ pub enum Built {
 
 /// How this kernel was built with an option such as `CONFIG_NET_DROP_MONITOR`, according to `/proc/config.gz`, or else
 /// `/boot/config-RELEASE`. `None` if neither can be read.
-pub fn built(option: &str, release: &str) -> Option<Built> {
+pub(crate) fn built(option: &str, release: &str) -> Option<Built> {
     let compressed = File::open("/proc/config.gz").map(|file| Box::new(GzDecoder::new(file)) as Box<dyn Read>);
     let plain = || File::open(Path::new("/boot").join(format!("config-{release}"))).map(|file| Box::new(file) as _);
     let config = compressed.or_else(|_| plain()).ok()?;

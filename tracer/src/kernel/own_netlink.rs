@@ -13,7 +13,7 @@ const DESCRIPTORS: &str = "/proc/self/fd";
 ///
 /// The kernel counts a unicast message here when it frees the message. It counts a multicast message once for each full
 /// socket, but frees it as a drop (`kfree_skb`) only where a listener set `NETLINK_BROADCAST_ERROR`.
-pub fn drops() -> io::Result<u64> {
+pub(crate) fn drops() -> io::Result<u64> {
     // The sockets are listed first: a socket that is opened later cannot have dropped a message before.
     let sockets = sockets()?;
     Ok(sum(&std::fs::read(TABLE)?, &sockets))

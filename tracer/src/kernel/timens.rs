@@ -12,16 +12,16 @@ use rustix::process::getppid;
 /// The offsets that the kernel adds to its own clocks for this process, in nanoseconds. They are zero outside of a time
 /// namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClockOffsets {
+pub(crate) struct ClockOffsets {
     /// The offset of `CLOCK_MONOTONIC`.
-    pub monotonic_ns: i128,
+    pub(crate) monotonic_ns: i128,
     /// The offset of `CLOCK_BOOTTIME`.
-    pub boottime_ns: i128,
+    pub(crate) boottime_ns: i128,
 }
 
 impl ClockOffsets {
     /// The offsets of this process. They are read once, because the kernel does not change them while a process runs.
-    pub fn own() -> Self {
+    pub(crate) fn own() -> Self {
         static OWN: OnceLock<ClockOffsets> = OnceLock::new();
         *OWN.get_or_init(Self::read)
     }

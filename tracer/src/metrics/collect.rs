@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::figures::{Family, Figures, Kind, Sample, Value};
 use super::label_set::{LabelSet, Labels};
 use super::labels::{CountKey, Surroundings};
 use super::ledger::Accounts;
+use super::model::{Family, Kind, Metrics, Sample, Value};
 use super::outside::OutsideAccounts;
 use super::owners::OwnerAccounts;
 use super::process;
@@ -21,48 +21,48 @@ use crate::run::{CaptureBackend, Session, UnavailableBackends};
 
 /// Facts about a run that are known from its start.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The host.
-    pub host: Host,
+    pub(crate) host: Host,
     /// An identifier that distinguishes this machine from others with its name ([`crate::snapshot::machine`]).
-    pub machine: Option<String>,
+    pub(crate) machine: Option<String>,
     /// The GNU build id of the kernel.
-    pub build_id: Option<String>,
+    pub(crate) build_id: Option<String>,
     /// Inode number of the network namespace that droptrace runs in; 0 if it is unknown.
-    pub own_netns: u32,
+    pub(crate) own_netns: u32,
     /// Backends of a better rank, and the reasons why they are not available.
-    pub unavailable: UnavailableBackends,
+    pub(crate) unavailable: UnavailableBackends,
     /// Start of the process.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
 }
 
 /// The work of the agent apart from capturing drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Work {
+pub(crate) struct Work {
     /// Readings of the totals.
-    pub reads: u64,
+    pub(crate) reads: u64,
     /// Readings that failed.
-    pub failed_reads: u64,
+    pub(crate) failed_reads: u64,
     /// Duration of the last reading.
-    pub read_duration: Duration,
+    pub(crate) read_duration: Duration,
     /// Time of the last successful reading.
-    pub last_read: Timestamp,
+    pub(crate) last_read: Timestamp,
     /// Duration of the last encoding of the metrics.
-    pub encode_duration: Duration,
+    pub(crate) encode_duration: Duration,
 }
 
 /// Settings of the series of drops.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub(crate) struct SeriesSettings {
     /// The limits of the number and the age of series.
-    pub series: Bounds,
+    pub(crate) series: Bounds,
     /// The labels of series.
-    pub label_set: LabelSet,
+    pub(crate) label_set: LabelSet,
 }
 
 /// Accumulates counts over readings.
 #[derive(Debug)]
-pub struct Collector {
+pub(crate) struct Collector {
     facts: Facts,
     surroundings: Surroundings,
     series: Series<CountKey>,
@@ -77,26 +77,26 @@ pub struct Collector {
 
 impl Collector {
     /// A collector without any counts.
-    pub fn new(facts: Facts, told: Told) -> Self {
-        let series = Series::new(told.series, told.label_set.names());
+    pub(crate) fn new(facts: Facts, settings: SeriesSettings) -> Self {
+        let series = Series::new(settings.series, settings.label_set.names());
         Self {
-            surroundings: Surroundings::new(facts.own_netns, told.label_set),
+            surroundings: Surroundings::new(facts.own_netns, settings.label_set),
             facts,
             series,
             accounts: Accounts::default(),
             owners: OwnerAccounts::default(),
-            outside: OutsideAccounts::new(told.series),
+            outside: OutsideAccounts::new(settings.series),
             backend: None,
             sources: vec![],
             not_packets: NotPackets::default(),
         }
     }
 
-    /// Reads the totals.
-    pub fn read(&mut self, session: &mut Session) -> anyhow::Result<()> {
+    /// Reads the totals, and returns them.
+    pub(crate) fn read(&mut self, session: &mut Session) -> anyhow::Result<StatReport> {
         let report = session.stat_report()?;
         self.take(&report, session.backend(), Instant::now());
-        Ok(())
+        Ok(report)
     }
 
     /// Adds the counts of a run from its start until `now`, and the capture backend.
@@ -126,7 +126,7 @@ impl Collector {
     }
 
     /// All metrics.
-    pub fn figures(&self, work: &Work) -> Figures {
+    pub(crate) fn metrics(&self, work: &Work) -> Metrics {
         let families = self.drops().into_iter().chain(self.accounts.families()).chain(self.owners.family());
         let families =
             families.chain(self.not_packets.family()).chain(self.backends()).chain(self.facts()).chain(self.bound());
@@ -134,7 +134,7 @@ impl Collector {
             .chain(self.outside.families())
             .chain(of_work(work))
             .chain(process::families(self.facts.started_at));
-        Figures { families: families.collect() }
+        Metrics { families: families.collect() }
     }
 
     fn drops(&self) -> [Family; 2] {

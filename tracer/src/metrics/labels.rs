@@ -120,15 +120,15 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_told_without_addresses_and_numbers() {
-        let expected = ["NO_SOCKET", "core", "udp_rcv", "0x1a7", "ipv4", "loopback", "ipv4", "blue"];
+    fn sites_have_no_addresses_and_numbers() {
+        let expected = ["NO_SOCKET", "core", "udp_rcv", "0x1a7", "ipv4", "loopback", "ipv4", "blue", "often"];
         assert_eq!(labels(&key()), expected);
     }
 
     #[test]
-    fn offsets_are_told_if_asked_for() {
-        let told = texts(&surroundings(false).labels(&key()));
-        assert_eq!(told, ["NO_SOCKET", "core", "udp_rcv", "ipv4", "loopback", "ipv4", "blue"]);
+    fn offsets_are_shown_on_request() {
+        let reported = texts(&surroundings(false).labels(&key()));
+        assert_eq!(reported, ["NO_SOCKET", "core", "udp_rcv", "ipv4", "loopback", "ipv4", "blue", "often"]);
     }
 
     /// The labels of owners.
@@ -137,24 +137,24 @@ mod tests {
         let mut surroundings = Surroundings::new(8, LabelSet::new(false, Some(&chosen)));
         surroundings.knows_owners = knows_owners;
         let names: Vec<_> = surroundings.label_set.names().skip(7).collect();
-        assert_eq!(names, ["namespace", "pod", "container", "owner"]);
+        assert_eq!(names, ["namespace", "pod", "container", "usual", "owner"]);
         texts(&surroundings.labels(key))[7..].to_vec()
     }
 
     #[test]
-    fn no_socket_and_an_unknown_owner_are_told_apart() {
+    fn no_socket_and_an_unknown_owner_differ() {
         let owner = Owner { cgroup: Some("/a".into()), pod: Some("shop/web".into()), ..Owner::default() };
         let of = |socket, owner: Owner| owners(&NamedKey { socket, owner: owner.into(), ..key() }, true);
         let receiver = Some(Role::Receiver);
-        assert_eq!(of(receiver, owner.clone()), ["shop", "web", "", "attributed"]);
-        assert_eq!(of(receiver, Owner { pod: None, ..owner }), ["", "", "", "attributed"]);
-        assert_eq!(of(receiver, Owner::default()), ["", "", "", "unknown"]);
-        assert_eq!(of(None, Owner::default()), ["", "", "", "no_socket"]);
+        assert_eq!(of(receiver, owner.clone()), ["shop", "web", "", "often", "attributed"]);
+        assert_eq!(of(receiver, Owner { pod: None, ..owner }), ["", "", "", "often", "attributed"]);
+        assert_eq!(of(receiver, Owner::default()), ["", "", "", "often", "unknown"]);
+        assert_eq!(of(None, Owner::default()), ["", "", "", "often", "no_socket"]);
     }
 
     #[test]
     fn backend_without_owners_invents_none() {
-        assert_eq!(owners(&key(), false), [""; 4]);
+        assert_eq!(owners(&key(), false), ["", "", "", "often", ""]);
     }
 
     #[test]
@@ -162,23 +162,20 @@ mod tests {
         let reason = Reason { value: Some(REASON_ABSENT), subsystem: "?".into(), name: "?".into() };
         let location = Location { address: 4711, symbol: None, trap_group: None };
         let unknown = NamedKey { reason: reason.into(), location: location.into(), ..NamedKey::default() };
-        assert_eq!(labels(&unknown), [""; 8]);
-        assert_eq!(texts(&surroundings(true).overflow_labels(None)), [""; 8]);
+        assert_eq!(labels(&unknown), [""; 9]);
+        assert_eq!(texts(&surroundings(true).overflow_labels(None)), [""; 9]);
     }
 
     #[test]
-    fn namespaces_are_told_as_own_by_name_or_as_one_without() {
+    fn namespaces_are_own_or_have_a_name_or_a_number() {
         let of = |netns, name: Option<&str>| {
             labels(&NamedKey { netns, netns_name: name.map(Arc::from), ..key() })[7].clone()
         };
-        assert_eq!(
-            [of(8, None), of(8, Some("red")), of(7, None), of(7, Some("red"))],
-            ["own", "own", "unnamed", "red"]
-        );
+        assert_eq!([of(8, None), of(8, Some("red")), of(7, None), of(7, Some("red"))], ["own", "own", "7", "red"]);
     }
 
     #[test]
-    fn a_new_name_is_no_new_place() {
+    fn a_new_name_is_no_new_site() {
         let renamed = NamedKey { interface: Some("wan".into()), netns_name: None, ..key() };
         assert_eq!(Identity::from(&key()), Identity::from(&renamed));
         let without_index =
@@ -191,7 +188,7 @@ mod tests {
         let symbol = Symbol { name: "netlink_broadcast_filtered".into(), offset: 1, module: None };
         let location = Location { address: 1, symbol: Some(symbol), trap_group: None };
         let kind = crate::domain::event::Kind::Netlink;
-        let told = labels(&NamedKey { kind, location: location.into(), interface: None, ifindex: 0, ..key() });
-        assert_eq!((&*told[5], &*told[6]), ("", "netlink"));
+        let reported = labels(&NamedKey { kind, location: location.into(), interface: None, ifindex: 0, ..key() });
+        assert_eq!((&*reported[5], &*reported[6]), ("", "netlink"));
     }
 }

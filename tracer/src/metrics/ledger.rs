@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::figures::{Family, Kind, Sample};
+use super::model::{Family, Kind, Sample};
 use crate::domain::ledger::{EventLedger, Ledger};
 use crate::domain::report::SourceReport;
 
@@ -19,9 +19,9 @@ impl Accounts {
     pub(super) fn take(&mut self, reports: &[SourceReport]) {
         for SourceReport { ledger, .. } in reports {
             let source = ledger.source();
-            let told = drops(ledger);
-            rise(&mut self.drops, source, &told);
-            self.loss_unknown.insert(source, told.contains(&("lost", None)));
+            let reported = drops(ledger);
+            rise(&mut self.drops, source, &reported);
+            self.loss_unknown.insert(source, reported.contains(&("lost", None)));
             if let Some(ledger) = ledger.events() {
                 rise(&mut self.events, source, &events(ledger));
             }
@@ -60,9 +60,9 @@ impl Accounts {
 fn rise(
     counts: &mut BTreeMap<(&'static str, &'static str), u64>,
     source: &'static str,
-    told: &[(&'static str, Option<u64>)],
+    reported: &[(&'static str, Option<u64>)],
 ) {
-    for (account, now) in told.iter().filter_map(|(account, now)| Some((*account, (*now)?))) {
+    for (account, now) in reported.iter().filter_map(|(account, now)| Some((*account, (*now)?))) {
         let count = counts.entry((source, account)).or_default();
         *count = now.max(*count);
     }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::domain::ledger::{CountersLedger, EbpfLedger, NetDmLedger};
 
-    fn told(accounts: &Accounts, family: &str) -> Vec<String> {
+    fn reported(accounts: &Accounts, family: &str) -> Vec<String> {
         let family = accounts.families().find(|each| each.name == family);
         let line = |sample: &Sample| {
             let labels: Vec<_> = sample.labels.iter().map(|(_, value)| &**value).collect();
@@ -126,13 +126,13 @@ mod tests {
         let counts = ["accounted Count(1)", "filtered Count(3)", "lost Count(4)", "overflow Count(2)"];
         let expected = [&counts[..], &["unknown_netns Count(0)"]].concat();
         let expected: Vec<_> = expected.iter().map(|line| format!("ebpf {line}")).collect();
-        assert_eq!(told(&accounts, "droptrace_ledger_drops"), expected);
-        assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["ebpf Count(0)"]);
-        assert!(told(&accounts, "droptrace_ledger_events").is_empty());
+        assert_eq!(reported(&accounts, "droptrace_ledger_drops"), expected);
+        assert_eq!(reported(&accounts, "droptrace_loss_unknown"), ["ebpf Count(0)"]);
+        assert!(reported(&accounts, "droptrace_ledger_events").is_empty());
         accounts = Accounts::default();
         accounts.take(&report(Ledger::Counters(CountersLedger { source: "counters", counted: 7 })));
-        assert_eq!(told(&accounts, "droptrace_ledger_drops")[0], "counters accounted Count(7)");
-        assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["counters Count(1)"]);
+        assert_eq!(reported(&accounts, "droptrace_ledger_drops")[0], "counters accounted Count(7)");
+        assert_eq!(reported(&accounts, "droptrace_loss_unknown"), ["counters Count(1)"]);
     }
 
     #[test]
@@ -146,8 +146,8 @@ mod tests {
         };
         accounts.take(&report(Ledger::NetDm(ledger)));
         accounts.take(&report(Ledger::NetDm(NetDmLedger { interruptions: 1, ..ledger })));
-        assert!(told(&accounts, "droptrace_ledger_drops").contains(&"net_dm lost Count(430)".to_owned()));
-        assert_eq!(told(&accounts, "droptrace_loss_unknown"), ["net_dm Count(1)"]);
+        assert!(reported(&accounts, "droptrace_ledger_drops").contains(&"net_dm lost Count(430)".to_owned()));
+        assert_eq!(reported(&accounts, "droptrace_loss_unknown"), ["net_dm Count(1)"]);
     }
 
     #[test]
@@ -155,6 +155,6 @@ mod tests {
         let mut accounts = Accounts::default();
         let events = EventLedger { offered: 9, suppressed: 2, submitted: 7, delivered: 7, ..EventLedger::default() };
         accounts.take(&report(Ledger::Ebpf(EbpfLedger { events: Some(events), ..EbpfLedger::default() })));
-        assert!(told(&accounts, "droptrace_ledger_events").contains(&"ebpf suppressed Count(2)".to_owned()));
+        assert!(reported(&accounts, "droptrace_ledger_events").contains(&"ebpf suppressed Count(2)".to_owned()));
     }
 }

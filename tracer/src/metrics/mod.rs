@@ -1,16 +1,16 @@
 //! The agent's metrics, from a reading of the totals to scrapes and pushes.
 
-pub mod collect;
-pub mod figures;
-pub mod http;
-pub mod label_set;
+pub(crate) mod collect;
+pub(crate) mod http;
+pub(crate) mod label_set;
 mod labels;
 mod ledger;
-pub mod openmetrics;
+pub(crate) mod model;
+pub(crate) mod openmetrics;
 #[cfg(feature = "otlp")]
-pub mod otlp;
+pub(crate) mod otlp;
 mod outside;
 mod owners;
 mod process;
-pub mod series;
-pub mod web_config;
+pub(crate) mod series;
+pub(crate) mod web_config;

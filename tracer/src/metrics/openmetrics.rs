@@ -10,11 +10,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::figures::{Family, Figures, Kind, Sample, Value};
+use super::model::{Family, Kind, Metrics, Sample, Value};
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// `OpenMetrics` 1.0.
     OpenMetrics,
     /// Prometheus' text format 0.0.4.
@@ -25,14 +25,14 @@ impl Format {
     const OPEN_METRICS: &str = "application/openmetrics-text";
 
     /// The format that a client accepts according to its header `Accept`.
-    pub fn accepted(accept: &str) -> Self {
+    pub(crate) fn accepted(accept: &str) -> Self {
         let mut types = accept.split(',').map(|part| part.split(';').next().unwrap_or(part).trim());
         let is_known = types.any(|each| each.eq_ignore_ascii_case(Self::OPEN_METRICS));
         if is_known { Self::OpenMetrics } else { Self::Text }
     }
 
     /// The header `Content-Type` of the format.
-    pub const fn content_type(self) -> &'static str {
+    pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Text => prometheus_text::CONTENT_TYPE,
@@ -41,9 +41,9 @@ impl Format {
 }
 
 /// The metrics in this format.
-pub fn encode(figures: Arc<Figures>, format: Format) -> Result<String, fmt::Error> {
+pub(crate) fn encode(metrics: Arc<Metrics>, format: Format) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Told(figures)));
+    registry.register_collector(Box::new(Reported(metrics)));
     let mut out = String::new();
     match format {
         Format::OpenMetrics => text::encode(&mut out, &registry)?,
@@ -53,9 +53,9 @@ pub fn encode(figures: Arc<Figures>, format: Format) -> Result<String, fmt::Erro
 }
 
 #[derive(Debug)]
-struct Told(Arc<Figures>);
+struct Reported(Arc<Metrics>);
 
-impl Collector for Told {
+impl Collector for Reported {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.0.families.iter().try_for_each(|family| encode_family(family, &mut encoder))
     }
@@ -97,7 +97,7 @@ fn encode_value(value: Value, kind: Kind, metric: &mut MetricEncoder<'_>) -> fmt
 mod tests {
     use super::*;
 
-    fn figures() -> Arc<Figures> {
+    fn metrics() -> Arc<Metrics> {
         let family = |name, unit, kind, samples| Family { name, help: "What it means", unit, kind, samples };
         let drops = vec![
             Sample::new([("reason", "NO_SOCKET"), ("symbol", "")], 7_u64),
@@ -109,17 +109,17 @@ mod tests {
             family("droptrace_build", None, Kind::Info, vec![Sample::new([("version", "1.2")], 1_u64)]),
             family("droptrace_read_duration", Some("seconds"), Kind::Gauge, vec![Sample::new([], 0.25)]),
         ];
-        Arc::new(Figures { families })
+        Arc::new(Metrics { families })
     }
 
     #[test]
     fn open_metrics() {
-        insta::assert_snapshot!(encode(figures(), Format::OpenMetrics).unwrap());
+        insta::assert_snapshot!(encode(metrics(), Format::OpenMetrics).unwrap());
     }
 
     #[test]
     fn text_format() {
-        insta::assert_snapshot!(encode(figures(), Format::Text).unwrap());
+        insta::assert_snapshot!(encode(metrics(), Format::Text).unwrap());
     }
 
     #[test]

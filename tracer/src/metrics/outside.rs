@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::figures::{Family, Kind, Sample, Value};
 use super::labels::{OUTSIDE, Surroundings};
+use super::model::{Family, Kind, Sample, Value};
 use super::series::{Bounds, Series, Sum};
 use crate::backend::counters::beside::Key;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};

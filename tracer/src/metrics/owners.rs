@@ -1,6 +1,6 @@
 //! The ledger of owners, as counters.
 
-use super::figures::{Family, Kind, Sample};
+use super::model::{Family, Kind, Sample};
 use crate::domain::attribution::{Attribution, AttributionLedger};
 
 /// All counted drops, by what is known of their owners. Each count only rises, and their sum is the number of counted

@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use super::figures::{Family, Kind, Sample, Value};
+use super::model::{Family, Kind, Sample, Value};
 use crate::domain::event::Timestamp;
 
 /// Families about this process, with the names that all exporters use. Values that cannot be read are left out.

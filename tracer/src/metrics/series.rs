@@ -13,22 +13,22 @@ use super::label_set::{Labels, OWNER};
 use crate::domain::attribution::Attribution;
 
 /// The value of `netns` for the agent's own namespace.
-pub const OWN: &str = "own";
+pub(crate) const OWN: &str = "own";
 
 /// Value of each label of the series for all others.
-pub const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// Value of each label of the series for all expired series. It differs from the series for all others, because its
 /// increase stands for drops of long ago, which a rate must not show as new drops.
-pub const EXPIRED: &str = "expired";
+pub(crate) const EXPIRED: &str = "expired";
 
 /// A sum of drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sum {
+pub(crate) struct Sum {
     /// Number of drops.
-    pub packets: u64,
+    pub(crate) packets: u64,
     /// Bytes of the drops; `None` if some are unknown.
-    pub bytes: Option<u64>,
+    pub(crate) bytes: Option<u64>,
 }
 
 impl Sum {
@@ -52,16 +52,16 @@ impl Sum {
 
 /// The limits of the number and the age of series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// The most series, at least the one for all others.
-    pub limit: usize,
+    pub(crate) limit: usize,
     /// A series of another network namespace, or of an owner, expires if it has not risen for this time.
-    pub expire_after: Duration,
+    pub(crate) expire_after: Duration,
 }
 
 /// The counters, which start at 0 and only rise. `K` is the backend's aggregation key.
 #[derive(Debug)]
-pub struct Series<K> {
+pub(crate) struct Series<K> {
     bounds: Bounds,
     /// The names of the labels.
     names: Box<[&'static str]>,
@@ -70,7 +70,7 @@ pub struct Series<K> {
     expired: Option<(Labels, Sum)>,
     own: BTreeMap<Arc<Labels>, Counter>,
     /// The last reported counts.
-    told: HashMap<K, Told, RandomState>,
+    reported: HashMap<K, Reported, RandomState>,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ struct Counter {
 }
 
 #[derive(Debug)]
-struct Told {
+struct Reported {
     /// The series that counts the key; `None` stands for the series for all others.
     labels: Option<Arc<Labels>>,
     sum: Sum,
@@ -89,7 +89,7 @@ struct Told {
 
 impl<K: Eq + Hash> Series<K> {
     /// A value without any counts, whose labels have these names.
-    pub fn new(bounds: Bounds, names: impl IntoIterator<Item = &'static str>) -> Self {
+    pub(crate) fn new(bounds: Bounds, names: impl IntoIterator<Item = &'static str>) -> Self {
         let names: Box<[_]> = names.into_iter().collect();
         Self {
             bounds,
@@ -97,29 +97,29 @@ impl<K: Eq + Hash> Series<K> {
             names,
             expired: None,
             own: BTreeMap::new(),
-            told: HashMap::default(),
+            reported: HashMap::default(),
         }
     }
 
     /// Adds the counts of a backend since its start: each reading has all of them. Keys that disappear keep their
     /// count; keys that appear again, or with a lower count than before, count from 0.
-    pub fn reading(&mut self, now: Instant) -> Reading<'_, K> {
-        Reading { series: self, now, told: HashMap::default() }
+    pub(crate) fn reading(&mut self, now: Instant) -> Reading<'_, K> {
+        Reading { series: self, now, reported: HashMap::default() }
     }
 
     /// All series.
-    pub fn iter(&self) -> impl Iterator<Item = (&Labels, Sum)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Labels, Sum)> {
         let shared = [Some(&self.other), self.expired.as_ref()].into_iter().flatten();
         shared.map(|(labels, sum)| (labels, *sum)).chain(self.own.iter().map(|(labels, own)| (&**labels, own.sum)))
     }
 
     /// Number of series.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         1 + usize::from(self.expired.is_some()) + self.own.len()
     }
 
     /// Limit of the number of series.
-    pub const fn limit(&self) -> usize {
+    pub(crate) const fn limit(&self) -> usize {
         self.bounds.limit
     }
 
@@ -180,39 +180,39 @@ fn all(names: &[&str], value: &str) -> Labels {
 
 /// A reading in progress; it takes effect in [`Reading::finish`].
 #[derive(Debug)]
-pub struct Reading<'s, K> {
+pub(crate) struct Reading<'s, K> {
     series: &'s mut Series<K>,
     now: Instant,
-    told: HashMap<K, Told, RandomState>,
+    reported: HashMap<K, Reported, RandomState>,
 }
 
 impl<K: Eq + Hash> Reading<'_, K> {
     /// Adds the count of `key`. The labels are determined when the count rises and the key has no series, and stay as
     /// long as the series: the backend's names may change in the meantime. Only a key that lacked a name and now has all
     /// names (`has_all_names`) leaves its series: what it adds from then on counts under the new labels.
-    pub fn add(&mut self, key: K, sum: Sum, has_all_names: bool, labels: impl FnOnce() -> Labels) {
-        let Self { series, now, told } = self;
-        let last = series.told.get(&key);
+    pub(crate) fn add(&mut self, key: K, sum: Sum, has_all_names: bool, labels: impl FnOnce() -> Labels) {
+        let Self { series, now, reported } = self;
+        let last = series.reported.get(&key);
         let before = last.map_or(0, |last| last.sum.packets);
-        let keeps_labels = |last: &&Told| last.has_all_names || !has_all_names;
+        let keeps_labels = |last: &&Reported| last.has_all_names || !has_all_names;
         let known = last.filter(keeps_labels).and_then(|last| last.labels.clone());
-        let told = told.entry(key).or_insert(Told { labels: known, sum: Sum::NOTHING, has_all_names });
-        told.sum.add(sum);
-        let has_series = told.labels.as_ref().is_some_and(|labels| series.own.contains_key(labels));
+        let reported = reported.entry(key).or_insert(Reported { labels: known, sum: Sum::NOTHING, has_all_names });
+        reported.sum.add(sum);
+        let has_series = reported.labels.as_ref().is_some_and(|labels| series.own.contains_key(labels));
         if !has_series {
-            let has_risen = told.sum.packets > before;
-            told.labels = if has_risen { series.open(labels(), *now) } else { None };
+            let has_risen = reported.sum.packets > before;
+            reported.labels = if has_risen { series.open(labels(), *now) } else { None };
         }
     }
 
     /// Adds the increase since the last reading, and lets series expire that have not risen for long.
-    pub fn finish(self) {
-        let Self { series, now, told } = self;
-        for (key, Told { labels, sum, .. }) in &told {
-            let before = series.told.get(key).map_or(Sum::NOTHING, |told| told.sum);
+    pub(crate) fn finish(self) {
+        let Self { series, now, reported } = self;
+        for (key, Reported { labels, sum, .. }) in &reported {
+            let before = series.reported.get(key).map_or(Sum::NOTHING, |reported| reported.sum);
             series.rise(labels.as_deref(), sum.since(before), now);
         }
-        series.told = told;
+        series.reported = reported;
         series.expire(now);
     }
 }

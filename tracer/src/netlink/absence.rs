@@ -9,7 +9,7 @@ use crate::kernel::modules::{self, Built, Loadable};
 
 /// The conditions that decide whether a family is present.
 #[derive(Debug)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     aliases: PathBuf,
     /// The module that provides the family, according to its alias. It is `None` if no module does.
     module: io::Result<Option<String>>,
@@ -22,6 +22,9 @@ pub struct Surroundings {
 /// The option with which a kernel has the drop monitor (`net/Kconfig`).
 const OPTION: &str = "CONFIG_NET_DROP_MONITOR";
 
+/// Settings of the core of the network, as this namespace shows them.
+const CORE: &str = "/proc/sys/net/core";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Namespace {
     First,
@@ -31,12 +34,21 @@ enum Namespace {
 
 impl Surroundings {
     /// Examines the modules of this kernel release, and the network namespace.
-    pub fn look(family: &str, release: &str) -> Self {
+    pub(crate) fn look(family: &str, release: &str) -> Self {
         let aliases = Path::new("/lib/modules").join(release).join("modules.alias");
         let module = File::open(&aliases).and_then(|file| module_of(family, BufReader::new(file)));
         let loadable = Loadable::look();
         let built = usual_module(family).and_then(|_| modules::built(OPTION, release));
-        Self { aliases, module, loadable, built, namespace: namespace(Path::new("/proc/sys/net/core")) }
+        Self { aliases, module, loadable, built, namespace: namespace(Path::new(CORE)) }
+    }
+}
+
+/// Whether this process is in the first network namespace, which is the host's; `None` if that is unknown.
+pub(crate) fn is_in_first_namespace() -> Option<bool> {
+    match namespace(Path::new(CORE)) {
+        Namespace::First => Some(true),
+        Namespace::Other => Some(false),
+        Namespace::Unknown => None,
     }
 }
 
@@ -67,7 +79,7 @@ fn module_of(family: &str, aliases: impl BufRead) -> io::Result<Option<String>> 
 }
 
 /// The possible causes, one on each line, and the remedies.
-pub fn explain(family: &str, surroundings: &Surroundings) -> Unavailable {
+pub(crate) fn explain(family: &str, surroundings: &Surroundings) -> Unavailable {
     if family.eq_ignore_ascii_case("irda") {
         return Unavailable::because(format_args!("family {family}: not registered; removed from Linux in 4.17"));
     }
@@ -147,17 +159,17 @@ alias cut
 
     #[test]
     fn modprobe_is_the_remedy_only_where_it_can_help() {
-        let told = |surroundings| explain("NET_DM", &surroundings).remedy;
+        let remedy_of = |surroundings| explain("NET_DM", &surroundings).remedy;
         let other_kernel = Some("use a kernel built with CONFIG_NET_DROP_MONITOR".to_owned());
         let unknown = || absent(Err(io::ErrorKind::NotFound.into()));
-        assert_eq!(told(Surroundings { loadable: Loadable::No, ..unknown() }), other_kernel);
-        assert_eq!(told(Surroundings { built: Some(Built::No), ..unknown() }), other_kernel);
-        assert_eq!(told(absent(Ok(None))), other_kernel);
+        assert_eq!(remedy_of(Surroundings { loadable: Loadable::No, ..unknown() }), other_kernel);
+        assert_eq!(remedy_of(Surroundings { built: Some(Built::No), ..unknown() }), other_kernel);
+        assert_eq!(remedy_of(absent(Ok(None))), other_kernel);
         let with_module = Surroundings { built: Some(Built::Module), ..absent(Ok(None)) };
-        assert!(told(with_module).unwrap().starts_with("install the package"));
+        assert!(remedy_of(with_module).unwrap().starts_with("install the package"));
         let modprobe = Some("run `modprobe drop_monitor` as root on the host".to_owned());
-        assert_eq!(told(unknown()), modprobe);
-        assert_eq!(told(Surroundings { built: Some(Built::Module), ..unknown() }), modprobe);
+        assert_eq!(remedy_of(unknown()), modprobe);
+        assert_eq!(remedy_of(Surroundings { built: Some(Built::Module), ..unknown() }), modprobe);
         let other = Surroundings { loadable: Loadable::No, ..unknown() };
         let other = explain("team", &other);
         assert!(other.cause.contains("cannot load modules") && other.remedy.is_none(), "{other}");

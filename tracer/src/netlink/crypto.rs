@@ -62,19 +62,19 @@ pub struct Flags(pub u32);
 
 impl Flags {
     /// The algorithm is a placeholder for one that is being looked up or tested.
-    pub const LARVAL: Self = Self(0x10);
+    pub(crate) const LARVAL: Self = Self(0x10);
     /// The algorithm is no longer available.
-    pub const DEAD: Self = Self(0x20);
+    pub(crate) const DEAD: Self = Self(0x20);
     /// The algorithm is being removed.
-    pub const DYING: Self = Self(0x40);
+    pub(crate) const DYING: Self = Self(0x40);
     /// The algorithm may answer asynchronously.
-    pub const ASYNC: Self = Self(0x80);
+    pub(crate) const ASYNC: Self = Self(0x80);
     /// The algorithm passed its self-test, or has no self-test.
-    pub const TESTED: Self = Self(0x400);
+    pub(crate) const TESTED: Self = Self(0x400);
     /// The algorithm was made from a template and other algorithms.
-    pub const INSTANCE: Self = Self(0x800);
+    pub(crate) const INSTANCE: Self = Self(0x800);
     /// Only other algorithms may use this algorithm.
-    pub const INTERNAL: Self = Self(0x2000);
+    pub(crate) const INTERNAL: Self = Self(0x2000);
 
     /// Returns whether all flags in `other` are set.
     pub const fn has(self, other: Self) -> bool {

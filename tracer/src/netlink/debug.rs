@@ -7,13 +7,13 @@ use tracing::Level;
 use super::wire::{self, Attribute, GENERIC_HEADER, Message};
 
 /// The log target of these lines, for the log's filter.
-pub const TARGET: &str = "netlink";
+pub(crate) const TARGET: &str = "netlink";
 
 /// The environment variable that shows messages without `-vvv`, unless it is empty or `0`.
-pub const VARIABLE: &str = "DROPTRACE_NETLINK_DEBUG";
+pub(crate) const VARIABLE: &str = "DROPTRACE_NETLINK_DEBUG";
 
 /// Returns whether [`VARIABLE`] is set, and is neither empty nor `0`.
-pub fn is_wanted() -> bool {
+pub(crate) fn is_wanted() -> bool {
     std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty() && value != "0")
 }
 

@@ -42,18 +42,18 @@ impl Operation {
     }
 
     /// Returns whether the command needs `CAP_NET_ADMIN` in the first user namespace (`GENL_ADMIN_PERM`).
-    pub const fn needs_admin(self) -> bool {
+    pub(crate) const fn needs_admin(self) -> bool {
         self.flags & ADMIN != 0
     }
 
     /// Returns whether the command needs `CAP_NET_ADMIN` in the user namespace of the network namespace
     /// (`GENL_UNS_ADMIN_PERM`).
-    pub const fn needs_namespace_admin(self) -> bool {
+    pub(crate) const fn needs_namespace_admin(self) -> bool {
         self.flags & NAMESPACE_ADMIN != 0
     }
 
     /// Returns whether the kernel checks the command's attributes against a policy (`GENL_CMD_CAP_HASPOL`).
-    pub const fn has_policy(self) -> bool {
+    pub(crate) const fn has_policy(self) -> bool {
         self.flags & HAS_POLICY != 0
     }
 

@@ -11,11 +11,11 @@ use super::wire::{self, Malformed, Message};
 
 /// The facts that the kernel reports about a netlink socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetlinkSocket {
+pub(crate) struct NetlinkSocket {
     /// The multicast groups that the socket joined.
-    pub groups: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
     /// The size of the receive buffer in bytes.
-    pub capacity: u32,
+    pub(crate) capacity: u32,
 }
 
 /// `SOCK_DIAG_BY_FAMILY` (`include/uapi/linux/sock_diag.h`).
@@ -34,7 +34,7 @@ const REQUEST: [u8; 20] = {
 ///
 /// # Errors
 /// Those of a netlink socket; `ENOENT` if the kernel has no `netlink_diag`.
-pub fn netlink_sockets() -> io::Result<BTreeMap<u64, NetlinkSocket>> {
+pub(crate) fn netlink_sockets() -> io::Result<BTreeMap<u64, NetlinkSocket>> {
     let mut sockets = BTreeMap::new();
     list(NETLINK_SOCK_DIAG, "SOCK_DIAG_BY_FAMILY", BY_FAMILY, &REQUEST, |message| {
         let (inode, details) = socket_of(message)?;
@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::netlink::error::Error;
-    use crate::netlink::request::{Kind, answers_in};
+    use crate::netlink::request::{Kind, Replies};
 
     #[rustfmt::skip]
     const SOCKET: [u8; 104] = [
@@ -105,11 +105,11 @@ mod tests {
 
     fn taken(datagram: &[u8]) -> Result<Vec<(u64, NetlinkSocket)>, Error> {
         let mut sockets = Vec::new();
-        let is_last = answers_in("sockets", datagram, 1, Kind::LooseDump, &mut |message| {
-            sockets.push(socket_of(message)?);
-            Ok(())
-        })?;
-        assert!(!is_last);
+        let mut replies = Replies::of("sockets", datagram, 1, Kind::LooseDump);
+        for reply in &mut replies {
+            sockets.push(socket_of(&reply?).unwrap());
+        }
+        assert!(!replies.is_complete());
         Ok(sockets)
     }
 
@@ -131,8 +131,9 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..96), cut in 0_usize..=104) {
             let datagram = [&SOCKET[..cut], &bytes].concat();
-            let visit = &mut |message: &Message<'_>| socket_of(message).map(drop);
-            _ = answers_in("sockets", &datagram, 1, Kind::LooseDump, visit);
+            for reply in Replies::of("sockets", &datagram, 1, Kind::LooseDump).flatten() {
+                _ = socket_of(&reply);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use rustix::net::netdevice::index_to_name;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-pub use super::sys::Room;
+pub(crate) use super::sys::Room;
 
 /// `ETHTOOL_GSSET_INFO`, `ETHTOOL_GSTRINGS` and `ETHTOOL_GSTATS` (`include/uapi/linux/ethtool.h`).
 const SET_INFO: u32 = 0x37;
@@ -22,7 +22,7 @@ const BEFORE_VALUES: usize = 8;
 
 /// A socket for these requests, and memory for the answers.
 #[derive(Debug)]
-pub struct Ethtool<'r> {
+pub(crate) struct Ethtool<'r> {
     socket: OwnedFd,
     room: &'r mut Room,
 }
@@ -32,7 +32,7 @@ impl<'r> Ethtool<'r> {
     ///
     /// # Errors
     /// Those of `socket`.
-    pub fn open(room: &'r mut Room) -> io::Result<Self> {
+    pub(crate) fn open(room: &'r mut Room) -> io::Result<Self> {
         let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
         Ok(Self { socket, room })
     }
@@ -41,7 +41,7 @@ impl<'r> Ethtool<'r> {
     ///
     /// # Errors
     /// `ENODEV` if there is no interface with this index.
-    pub fn interface(&self, ifindex: u32) -> io::Result<String> {
+    pub(crate) fn interface(&self, ifindex: u32) -> io::Result<String> {
         Ok(index_to_name(&self.socket, ifindex)?)
     }
 
@@ -49,7 +49,7 @@ impl<'r> Ethtool<'r> {
     ///
     /// # Errors
     /// `EOPNOTSUPP` if the driver has no counters; `InvalidData` if it has more than there is room for.
-    pub fn names(&mut self, interface: &str) -> io::Result<Vec<String>> {
+    pub(crate) fn names(&mut self, interface: &str) -> io::Result<Vec<String>> {
         // The mask of sets is the third word, and half of the fourth.
         self.ask(interface, &[SET_INFO, 0, 1 << OF_COUNTERS, 0, 0])?;
         let count = if self.word(2) == 0 { 0 } else { self.word(4) };
@@ -66,7 +66,11 @@ impl<'r> Ethtool<'r> {
     ///
     /// # Errors
     /// As [`Self::names`].
-    pub fn values(&mut self, interface: &str, count: usize) -> io::Result<Option<impl Fn(usize) -> Option<u64>>> {
+    pub(crate) fn values(
+        &mut self,
+        interface: &str,
+        count: usize,
+    ) -> io::Result<Option<impl Fn(usize) -> Option<u64>>> {
         let expected = u32::try_from(count).map_err(io::Error::other)?;
         self.ask(interface, &[VALUES, expected])?;
         if self.word(1) != expected {

@@ -8,7 +8,7 @@ use netlink_sys::{Socket, SocketAddr};
 use rustix::net::sockopt::{self, Timeout};
 
 use super::error::Error;
-use super::request::{ANSWER, Kind, PATIENCE, TOO_LONG, answers_in, header, with_header};
+use super::request::{ANSWER, Kind, PATIENCE, Replies, TOO_LONG, header, with_header};
 use super::wire::{Malformed, Message};
 
 /// A socket for requests to a protocol of netlink, one after another, in the network namespace that the thread was in when it
@@ -42,8 +42,18 @@ impl Exchange {
         let request = with_header(header(kind, self.sequence), message_type, body);
         let sent = self.socket.send_to(&request, &SocketAddr::new(0, 0), 0);
         sent.map_err(|source| Error::Send { request: what, source })?;
-        while !self.receive(what)? || !answers_in(what, &self.answer, self.sequence, kind, &mut visit)? {}
-        Ok(())
+        loop {
+            if !self.receive(what)? {
+                continue;
+            }
+            let mut replies = Replies::of(what, &self.answer, self.sequence, kind);
+            for reply in &mut replies {
+                visit(&reply?).map_err(|source| Error::Malformed { request: what, source })?;
+            }
+            if replies.is_complete() {
+                return Ok(());
+            }
+        }
     }
 
     /// Receives a datagram. Returns whether it is one of the kernel.

@@ -43,7 +43,7 @@ const DROPS: usize = 8 * 4;
 ///
 /// # Errors
 /// Those of a netlink socket; `ENOENT` if the kernel has no `tcp_diag`.
-pub fn tcp_listeners() -> io::Result<Vec<TcpListener>> {
+pub(crate) fn tcp_listeners() -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let family = u8::try_from(family).unwrap_or_default();

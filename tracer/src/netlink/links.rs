@@ -26,16 +26,16 @@ const COUNTERS: [(&str, usize); LINK_COUNTERS - 1] = [
 ];
 const QDISC_DROPS: &str = "qdisc_drops";
 /// The number of counters of each interface.
-pub const LINK_COUNTERS: usize = 11;
+pub(crate) const LINK_COUNTERS: usize = 11;
 
 /// The name of each counter.
-pub fn link_counter_names() -> [&'static str; LINK_COUNTERS] {
+pub(crate) fn link_counter_names() -> [&'static str; LINK_COUNTERS] {
     std::array::from_fn(|slot| COUNTERS.get(slot).map_or(QDISC_DROPS, |(name, _)| name))
 }
 
 /// The counters of an interface in the order of [`link_counter_names`]; absent are those that the kernel does not have, and that of
 /// the queueing discipline of an interface without one. The latter has 32 bits, and wraps.
-pub type LinkCounters = [Option<u64>; LINK_COUNTERS];
+pub(crate) type LinkCounters = [Option<u64>; LINK_COUNTERS];
 
 /// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ const SKIP_STATS: u32 = 8;
 ///
 /// # Errors
 /// Those of a netlink socket.
-pub fn link_counters() -> io::Result<BTreeMap<u32, LinkCounters>> {
+pub(crate) fn link_counters() -> io::Result<BTreeMap<u32, LinkCounters>> {
     let mut found = BTreeMap::new();
     let mut body = [0; GET_STATS.1];
     body[FILTER_MASK] = 1 << (STATS_LINK_64 - 1);

@@ -3,11 +3,11 @@
 //! `netlink-packet-core` and `netlink-packet-generic` define the layout of messages. [`wire`] reads the kernel's
 //! messages: it borrows the bytes, and accepts attributes of newer kernels that it does not know.
 //!
-//! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received ([`debug`]).
+//! `DROPTRACE_NETLINK_DEBUG=1` or `-vvv` shows every message sent and received (`debug`).
 
-pub mod absence;
+pub(crate) mod absence;
 pub mod crypto;
-pub mod debug;
+pub(crate) mod debug;
 mod decode;
 mod details;
 mod diag;
@@ -17,7 +17,7 @@ mod exchange;
 mod family;
 mod inet_diag;
 mod links;
-pub mod names;
+pub(crate) mod names;
 mod peers;
 mod policy;
 mod receive;
@@ -35,13 +35,15 @@ pub(crate) static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(()
 pub(crate) use crypto::tests::algorithms as crypto_samples;
 pub use decode::{Decoded, Decoder, Value};
 pub use details::{Details, Operation};
-pub use diag::{NetlinkSocket, netlink_sockets};
+pub(crate) use diag::{NetlinkSocket, netlink_sockets};
 pub use error::{Error, Refusal};
-pub use ethtool::{Ethtool, Room};
+pub(crate) use ethtool::{Ethtool, Room};
 pub use family::{Family, Group};
-pub use inet_diag::{TcpListener, tcp_listeners};
-pub use links::{LINK_COUNTERS, Link, LinkCounters, link_counter_names, link_counters, links};
-pub use peers::{Peers, Veth};
+pub use inet_diag::TcpListener;
+pub(crate) use inet_diag::tcp_listeners;
+pub(crate) use links::{LINK_COUNTERS, LinkCounters, link_counter_names, link_counters};
+pub use links::{Link, links};
+pub(crate) use peers::{Peers, Veth};
 #[cfg(test)]
 pub(crate) use policy::tests::nested as nested_policies;
 pub use policy::{AttributePolicy, Policies, Policy, Roots, Step};

@@ -1,7 +1,7 @@
 //! Names for numbers, from the kernel's headers; netlink itself does not report them.
 
 /// The name of a well-known family's command, without its prefix.
-pub fn command(family: &str, number: u32) -> Option<&'static str> {
+pub(crate) fn command(family: &str, number: u32) -> Option<&'static str> {
     let names: &[&str] = match family {
         "nlctrl" => &NLCTRL_COMMANDS,
         "NET_DM" => &NET_DM_COMMANDS,
@@ -12,7 +12,7 @@ pub fn command(family: &str, number: u32) -> Option<&'static str> {
 }
 
 /// The name of a well-known family's attribute, without its prefix. Nested attributes have no names here.
-pub fn attribute(family: &str, number: u16) -> Option<&'static str> {
+pub(crate) fn attribute(family: &str, number: u16) -> Option<&'static str> {
     let names: &[&str] = match family {
         "nlctrl" => &NLCTRL_ATTRIBUTES,
         "NET_DM" => &NET_DM_ATTRIBUTES,
@@ -23,12 +23,12 @@ pub fn attribute(family: &str, number: u16) -> Option<&'static str> {
 }
 
 /// The name of a netlink protocol, `NETLINK_…` without its prefix (`include/uapi/linux/netlink.h`).
-pub fn protocol(number: u32) -> Option<&'static str> {
+pub(crate) fn protocol(number: u32) -> Option<&'static str> {
     nth(&PROTOCOLS, number).filter(|name| !name.is_empty())
 }
 
 /// The name of a multicast group of a protocol with fixed groups. The families of generic netlink report their groups.
-pub fn group(protocol: u32, number: u32) -> Option<&'static str> {
+pub(crate) fn group(protocol: u32, number: u32) -> Option<&'static str> {
     let names: &[&str] = match protocol {
         0 => &ROUTE_GROUPS,
         4 => &["INET_TCP_DESTROY", "INET_UDP_DESTROY", "INET6_TCP_DESTROY", "INET6_UDP_DESTROY"],

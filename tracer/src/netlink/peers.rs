@@ -22,16 +22,16 @@ const GENERAL: usize = 4;
 
 /// The other end of a virtual link (`veth_get_link_net`, `drivers/net/veth.c`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Veth {
+pub(crate) struct Veth {
     /// The id of the other end's network namespace in this process's own: each namespace gives ids to others
     /// (`peernet2id`, `net/core/net_namespace.c`). A namespace keeps its id as long as it exists.
-    pub namespace: u32,
+    pub(crate) namespace: u32,
     /// The index of the other end in its namespace.
-    pub ifindex: u32,
+    pub(crate) ifindex: u32,
 }
 
 /// Asks about the links of the network namespace that the thread was in when it opened this.
-pub struct Peers {
+pub(crate) struct Peers {
     exchange: Exchange,
 }
 
@@ -40,7 +40,7 @@ impl Peers {
     ///
     /// # Errors
     /// Those of a netlink socket.
-    pub fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         Ok(Self { exchange: Exchange::open(NETLINK_ROUTE)? })
     }
 
@@ -48,7 +48,7 @@ impl Peers {
     ///
     /// # Errors
     /// `ENODEV` if there is no such link.
-    pub fn veth(&mut self, ifindex: u32) -> io::Result<Option<Veth>> {
+    pub(crate) fn veth(&mut self, ifindex: u32) -> io::Result<Option<Veth>> {
         let mut found = None;
         self.exchange.call("RTM_GETLINK", GET_LINK.0, &link_request(ifindex), Kind::Do, |reply| {
             found = veth(reply.payload)?;
@@ -61,7 +61,7 @@ impl Peers {
     ///
     /// # Errors
     /// `EINVAL` if the file is that of no network namespace.
-    pub fn id_of(&mut self, namespace: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    pub(crate) fn id_of(&mut self, namespace: BorrowedFd<'_>) -> io::Result<Option<u32>> {
         let mut body = vec![0; GENERAL];
         wire::push_u32(&mut body, NETNSA_FD, namespace.as_raw_fd().cast_unsigned());
         let mut found = None;

@@ -75,7 +75,7 @@ pub struct AttributePolicy {
 
 impl AttributePolicy {
     /// The name of the type as in the kernel's header, in lower case; absent for a type of a newer kernel.
-    pub fn type_name(&self) -> Option<&'static str> {
+    pub(crate) fn type_name(&self) -> Option<&'static str> {
         TYPES.get(usize::try_from(self.kind).ok()?).copied()
     }
 
@@ -161,8 +161,8 @@ impl Policies {
 
     /// The policies of an operation. Kernels before 5.10 have one for the whole family.
     pub fn roots(&self, operation: Operation) -> Roots {
-        let none_is_told = self.operations.is_empty() && self.unnumbered.is_empty();
-        if none_is_told && operation.has_policy() && !self.by_index.is_empty() {
+        let none_is_reported = self.operations.is_empty() && self.unnumbered.is_empty();
+        if none_is_reported && operation.has_policy() && !self.by_index.is_empty() {
             let first = |is_so: bool| is_so.then_some(0);
             return Roots { does: first(operation.does()), dumps: first(operation.dumps()) };
         }
@@ -173,7 +173,7 @@ impl Policies {
     ///
     /// Policies are for requests. Messages that the kernel sends of its own accord have none, but mostly use the same
     /// numbers.
-    pub fn agreed(&self, number: u16) -> Option<&AttributePolicy> {
+    pub(crate) fn agreed(&self, number: u16) -> Option<&AttributePolicy> {
         let roots = self.operations.values().chain(&self.unnumbered).flat_map(|roots| [roots.does, roots.dumps]);
         // Kernels before 5.10 have one policy for the whole family.
         let first = self.operations.is_empty().then_some(0);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error::{Error, Refusal};
 use super::receive::{Received, Receiver};
 use super::socket::Socket;
-use super::wire::{self, Malformed, Message};
+use super::wire::{self, Malformed, Message, Messages};
 
 /// The greatest time to wait for an answer. The kernel answers at once unless it hangs.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ impl Connection {
     /// Sends a request, and passes each reply to `visit`. `what` names the request in errors.
     ///
     /// The caller may abandon a call: the next call skips the answers to it.
-    pub async fn call<F: GenlFamily + Emitable + fmt::Debug>(
+    pub(crate) async fn call<F: GenlFamily + Emitable + fmt::Debug>(
         &mut self,
         what: &'static str,
         family: u16,
@@ -97,7 +97,7 @@ impl Connection {
         self.answers(what, kind, visit).await
     }
 
-    /// The same as [`Connection::call`] for other protocols than generic netlink. `body` has the bytes after the header
+    /// The same as `Connection::call` for other protocols than generic netlink. `body` has the bytes after the header
     /// of a message of this type, and so has each reply that `visit` receives.
     pub async fn call_raw(
         &mut self,
@@ -143,8 +143,17 @@ impl Connection {
         loop {
             match self.receiver.receive(&self.socket).map_err(|source| Error::Receive { source })? {
                 Received::Datagrams(_) => {
-                    if answers(what, &self.receiver, self.sequence, kind, &mut visit)? {
-                        return Ok(());
+                    for datagram in self.receiver.datagrams() {
+                        if datagram.is_truncated {
+                            return Err(Error::Malformed { request: what, source: TOO_LONG });
+                        }
+                        let mut replies = Replies::of(what, datagram.bytes, self.sequence, kind);
+                        for reply in &mut replies {
+                            visit(&reply?).map_err(|source| Error::Malformed { request: what, source })?;
+                        }
+                        if replies.is_complete() {
+                            return Ok(());
+                        }
                     }
                 }
                 Received::Overrun => return Err(Error::AnswerLost { request: what }),
@@ -215,65 +224,65 @@ fn encode<F: GenlFamily + Emitable + fmt::Debug>(family: u16, request: F, header
     bytes
 }
 
-/// Passes the received replies to `visit`. Returns whether the answer is complete.
-fn answers(
+/// The replies in a datagram to one request. An error is the last one.
+pub(super) struct Replies<'d> {
     what: &'static str,
-    receiver: &Receiver,
+    messages: Messages<'d>,
     sequence: u32,
     kind: Kind,
-    visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>,
-) -> Result<bool, Error> {
-    for datagram in receiver.datagrams() {
-        if datagram.is_truncated {
-            return Err(Error::Malformed { request: what, source: TOO_LONG });
-        }
-        if answers_in(what, datagram.bytes, sequence, kind, visit)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    has_ended: bool,
+    is_complete: bool,
 }
 
-/// Passes the replies in a datagram to `visit`. Returns whether the answer is complete.
-pub(super) fn answers_in(
-    what: &'static str,
-    datagram: &[u8],
-    sequence: u32,
-    kind: Kind,
-    visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>,
-) -> Result<bool, Error> {
-    for message in wire::messages(datagram) {
-        let message = message.map_err(|source| Error::Malformed { request: what, source })?;
-        if message.header.sequence_number == sequence && answer(what, &message, kind, visit)? {
-            return Ok(true);
-        }
+impl<'d> Replies<'d> {
+    /// `what` names the request with this sequence number in errors.
+    pub(super) fn of(what: &'static str, datagram: &'d [u8], sequence: u32, kind: Kind) -> Self {
+        let messages = wire::messages(datagram);
+        Self { what, messages, sequence, kind, has_ended: false, is_complete: false }
     }
-    Ok(false)
+
+    /// Whether the last of the replies was the end of the answer.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The next reply; absent at the end of the answer, and at that of the datagram.
+    fn reply(&mut self) -> Result<Option<Message<'d>>, Error> {
+        let what = self.what;
+        let malformed = |source| Error::Malformed { request: what, source };
+        while let Some(message) = self.messages.next().transpose().map_err(malformed)? {
+            let flags = message.header.flags;
+            if message.header.sequence_number != self.sequence {
+                continue;
+            }
+            if self.kind == Kind::Dump && flags & NLM_F_DUMP_INTR != 0 {
+                return Err(Error::Interrupted { request: what });
+            }
+            let refusal = match message.header.message_type {
+                NLMSG_NOOP => continue,
+                NLMSG_ERROR => Refusal::parse(flags, message.payload),
+                NLMSG_DONE => Refusal::parse_done(flags, message.payload),
+                _ => return Ok(Some(message)),
+            };
+            if let Some(source) = refusal.map_err(malformed)? {
+                return Err(Error::Refused { request: what, source });
+            }
+            self.is_complete = true;
+            break;
+        }
+        Ok(None)
+    }
 }
 
-/// Passes a reply to `visit`. Returns whether the reply was the end of the answer.
-fn answer(
-    what: &'static str,
-    message: &Message<'_>,
-    kind: Kind,
-    visit: &mut impl FnMut(&Message<'_>) -> Result<(), Malformed>,
-) -> Result<bool, Error> {
-    let malformed = |source| Error::Malformed { request: what, source };
-    let flags = message.header.flags;
-    if kind == Kind::Dump && flags & NLM_F_DUMP_INTR != 0 {
-        return Err(Error::Interrupted { request: what });
-    }
-    let refusal = match message.header.message_type {
-        NLMSG_NOOP => return Ok(false),
-        NLMSG_ERROR => Refusal::parse(flags, message.payload),
-        NLMSG_DONE => Refusal::parse_done(flags, message.payload),
-        _ => {
-            visit(message).map_err(malformed)?;
-            return Ok(false);
+impl<'d> Iterator for Replies<'d> {
+    type Item = Result<Message<'d>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.has_ended {
+            return None;
         }
-    };
-    match refusal.map_err(malformed)? {
-        Some(source) => Err(Error::Refused { request: what, source }),
-        None => Ok(true),
+        let reply = self.reply().transpose();
+        self.has_ended = !matches!(reply, Some(Ok(_)));
+        reply
     }
 }

@@ -56,7 +56,7 @@ impl Socket {
 
     /// Sets the receive buffer to `bytes`, beyond the system's limit (`net.core.rmem_max`) if the process has
     /// `CAP_NET_ADMIN`. Returns the obtained size, which includes the kernel's own overhead and may be twice as large.
-    pub fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
+    pub(crate) fn set_receive_buffer(&self, bytes: usize) -> io::Result<usize> {
         let socket = self.socket.get_ref().as_fd();
         if sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_err() {
             sockopt::set_socket_recv_buffer_size(socket, bytes)?;
@@ -72,7 +72,7 @@ impl Socket {
     }
 
     /// Waits until the socket may be readable.
-    pub async fn readable(&self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         self.socket.readable().await?.clear_ready();
         Ok(())
     }

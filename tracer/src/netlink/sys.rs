@@ -90,7 +90,7 @@ pub(super) fn dropped(socket: BorrowedFd<'_>) -> io::Result<u32> {
 /// Memory for the answers to requests of `ethtool`. The kernel writes as much as the driver has, whatever the size of the buffer
 /// (`ethtool_get_stats`, `net/ethtool/ioctl.c`): behind the memory are pages without access, at which the kernel's copy ends.
 #[derive(Debug)]
-pub struct Room(NonNull<u8>);
+pub(crate) struct Room(NonNull<u8>);
 
 /// The bytes of a [`Room`], and those behind it. Both are whole pages of any size that Linux has.
 const ROOM: usize = 512 << 10;
@@ -104,7 +104,7 @@ impl Room {
     ///
     /// # Errors
     /// Those of `mmap`.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: the kernel chooses the address of the new mapping, which therefore replaces no other.
         let start = unsafe { libc::mmap(ptr::null_mut(), ROOM + GUARD, libc::PROT_NONE, flags, -1, 0) };
@@ -136,7 +136,7 @@ impl Room {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         for (to, from) in name.iter_mut().zip(interface.bytes()) {
-            *to = from.cast_signed();
+            *to = libc::c_char::from_ne_bytes([from]);
         }
         request.ifr_ifru.ifru_data = self.0.as_ptr().cast();
         // SAFETY: the kernel reads and writes from the start of the mapping on, and its copy ends at the pages without access.

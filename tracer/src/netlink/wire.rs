@@ -4,10 +4,10 @@ use netlink_packet_core::{NetlinkBuffer, NetlinkHeader, NlaBuffer, NlasIterator,
 use thiserror::Error;
 
 /// The length in bytes of `struct nlmsghdr`.
-pub const NETLINK_HEADER: usize = 16;
+pub(crate) const NETLINK_HEADER: usize = 16;
 
 /// The length in bytes of `struct genlmsghdr`.
-pub const GENERIC_HEADER: usize = 4;
+pub(crate) const GENERIC_HEADER: usize = 4;
 
 /// Bytes that are malformed, with the reason.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub const GENERIC_HEADER: usize = 4;
 pub struct Malformed(pub &'static str);
 
 /// Rounds up to the next multiple of 4, as `NLMSG_ALIGN` and `NLA_ALIGN` do.
-pub const fn align(length: usize) -> usize {
+pub(crate) const fn align(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
 
@@ -40,17 +40,28 @@ impl<'b> Message<'b> {
 }
 
 /// The messages of one datagram. A malformed message is the last one.
-pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Result<Message<'_>, Malformed>> {
-    let mut rest = datagram;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
+pub fn messages(datagram: &[u8]) -> Messages<'_> {
+    Messages { rest: datagram }
+}
+
+/// The messages of one datagram, from [`messages`].
+#[derive(Clone, Debug)]
+pub struct Messages<'d> {
+    rest: &'d [u8],
+}
+
+impl<'d> Iterator for Messages<'d> {
+    type Item = Result<Message<'d>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
             return None;
         }
-        let message = message(rest);
-        let taken = message.as_ref().map_or(rest.len(), |message| align(message.bytes.len()).min(rest.len()));
-        rest = &rest[taken..];
+        let message = message(self.rest);
+        let taken = message.as_ref().map_or(self.rest.len(), |it| align(it.bytes.len()).min(self.rest.len()));
+        self.rest = &self.rest[taken..];
         Some(message)
-    })
+    }
 }
 
 fn message(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
@@ -96,7 +107,7 @@ impl<'b> Attribute<'b> {
     }
 
     /// The value up to its first NUL.
-    pub fn until_nul(&self) -> &'b [u8] {
+    pub(crate) fn until_nul(&self) -> &'b [u8] {
         let end = self.value.iter().position(|byte| *byte == 0).unwrap_or(self.value.len());
         &self.value[..end]
     }

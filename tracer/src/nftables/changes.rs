@@ -16,7 +16,7 @@ const ROOM: usize = 256;
 
 /// A change of the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'m> {
+pub(crate) enum Change<'m> {
     /// A table was made, changed or deleted.
     Table {
         /// The family of the table.
@@ -38,7 +38,7 @@ impl<'m> Change<'m> {
     ///
     /// # Errors
     /// What is wrong with the message.
-    pub fn parse(message: &Message<'m>) -> Result<Option<Self>, Malformed> {
+    pub(crate) fn parse(message: &Message<'m>) -> Result<Option<Self>, Malformed> {
         let is_table = match message.header.message_type {
             message::NEW_TABLE | message::DELETE_TABLE => true,
             message::NEW_GENERATION => false,
@@ -65,7 +65,7 @@ impl<'m> Change<'m> {
 
 /// The changes of a run, in the order in which the kernel reported them among the traces.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub(crate) struct Changes {
     now: u32,
     generation: Option<u32>,
     /// When the last change of unknown tables was.
@@ -76,7 +76,7 @@ pub struct Changes {
 
 impl Changes {
     /// Adds a change.
-    pub fn add(&mut self, change: &Change<'_>) {
+    pub(crate) fn add(&mut self, change: &Change<'_>) {
         match *change {
             Change::Table { .. } if self.tables.len() == ROOM => self.everywhere(),
             Change::Table { family, table } => {
@@ -94,30 +94,30 @@ impl Changes {
     }
 
     /// Notes that the socket had no room for messages: any later change may be of any table.
-    pub const fn lost_messages(&mut self) {
+    pub(crate) const fn lost_messages(&mut self) {
         self.has_lost_messages = true;
     }
 
     /// Notes that any table may have changed.
-    pub fn everywhere(&mut self) {
+    pub(crate) fn everywhere(&mut self) {
         self.now += 1;
         self.everywhere = self.now;
         self.tables.clear();
     }
 
     /// The number of changes of tables so far.
-    pub const fn now(&self) -> u32 {
+    pub(crate) const fn now(&self) -> u32 {
         self.now
     }
 
     /// The last reported number of the state of the rules.
-    pub const fn generation(&self) -> Option<u32> {
+    pub(crate) const fn generation(&self) -> Option<u32> {
         self.generation
     }
 
     /// Which of the tables that had this name one after another there was after the first `at` changes: 0 is that of the
     /// start of the run.
-    pub fn epoch(&self, family: u8, table: &str, at: u32) -> u32 {
+    pub(crate) fn epoch(&self, family: u8, table: &str, at: u32) -> u32 {
         let is_it = |(of, name, when): &&(u8, Box<str>, u32)| (*of, &**name) == (family, table) && *when <= at;
         let everywhere = if self.everywhere <= at { self.everywhere } else { 0 };
         self.tables.iter().rev().find(is_it).map_or(everywhere, |(.., when)| *when)

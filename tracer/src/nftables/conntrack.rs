@@ -16,16 +16,16 @@ const MOST: u64 = 4 << 20;
 
 /// Counts of one namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ConntrackDrops {
+pub(crate) struct ConntrackDrops {
     /// Packets that connection tracking dropped, for either reason.
-    pub all: u64,
+    pub(crate) all: u64,
     /// Those of them whose entry another packet had made meanwhile (a clash).
-    pub clashes: u64,
+    pub(crate) clashes: u64,
 }
 
 impl ConntrackDrops {
     /// Packets for which the table had no room.
-    pub const fn without_room(&self) -> u64 {
+    pub(crate) const fn without_room(&self) -> u64 {
         self.all.saturating_sub(self.clashes)
     }
 
@@ -48,21 +48,21 @@ impl ConntrackDrops {
 /// The counters of a namespace from a first reading on. The file stays open, because a namespace cannot be entered any more
 /// when capabilities are given up.
 #[derive(Debug)]
-pub struct Conntrack {
+pub(crate) struct Conntrack {
     file: File,
     first: ConntrackDrops,
 }
 
 impl Conntrack {
     /// Reads the counters for the first time. Absent where the kernel does not show them, or has no connection tracking.
-    pub fn open(namespace: BorrowedFd<'_>) -> Option<Self> {
+    pub(crate) fn open(namespace: BorrowedFd<'_>) -> Option<Self> {
         let mut file = netns::visit(namespace, || File::open(FILE)).ok()?;
         let first = ConntrackDrops::parse(&text(&mut file).ok()?)?;
         Some(Self { file, first })
     }
 
     /// What the counters rose by since the first reading. Absent if they cannot be read any more.
-    pub fn rise(&mut self) -> Option<ConntrackDrops> {
+    pub(crate) fn rise(&mut self) -> Option<ConntrackDrops> {
         let now = ConntrackDrops::parse(&text(&mut self.file).ok()?)?;
         let all = now.all.checked_sub(self.first.all)?;
         Some(ConntrackDrops { all, clashes: now.clashes.checked_sub(self.first.clashes)? })

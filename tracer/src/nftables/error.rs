@@ -6,7 +6,7 @@ use crate::netlink::Error;
 
 /// The reason why the table could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum NftablesError {
+pub(crate) enum NftablesError {
     /// Another process traces in this network namespace.
     #[error(
         "another droptrace traces packets in this network namespace: it has the nftables table `{family} {table}`; wait for \
@@ -42,7 +42,7 @@ pub enum NftablesError {
 
 impl NftablesError {
     /// The number of the kernel's error, if it answered with one.
-    pub fn errno(&self) -> Option<i32> {
+    pub(crate) fn errno(&self) -> Option<i32> {
         match self {
             Self::Netlink(error) => error.errno(),
             _ => None,

@@ -6,24 +6,24 @@
 //! follows the changes of tables, [`ruleset`] asks for the rules and chains that they name, and `text` puts rules into words.
 
 mod attributes;
-pub mod changes;
-pub mod conntrack;
+pub(crate) mod changes;
+pub(crate) mod conntrack;
 mod error;
 mod expressions;
 mod leftover;
 mod loaded;
 mod own_table;
 mod pending;
-pub mod ruleset;
-pub mod selection;
-pub mod tally;
+pub(crate) mod ruleset;
+pub(crate) mod selection;
+pub(crate) mod tally;
 mod text;
-pub mod trace;
+pub(crate) mod trace;
 
 use std::os::fd::BorrowedFd;
 
-pub use error::NftablesError;
-pub use own_table::{OwnTable, Sampled, TABLE};
+pub(crate) use error::NftablesError;
+pub(crate) use own_table::{OwnTable, Sampled, TABLE};
 
 use crate::identity::netns;
 use crate::netlink::{self, Error, Socket};
@@ -73,7 +73,7 @@ const HEADER: usize = 4;
 
 /// Opens a socket that receives the trace and the changes of the rules of a network namespace, in their order: an open nsfs
 /// file stands for it.
-pub fn trace_socket(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
+pub(crate) fn trace_socket(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
     let socket = socket_in(namespace)?;
     socket.join(TRACE_GROUP)?;
     socket.join(CHANGES_GROUP)?;
@@ -87,7 +87,7 @@ fn socket_in(namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
 }
 
 /// The name of a table's family, as `nft` writes it.
-pub fn family_name(family: u8) -> &'static str {
+pub(crate) fn family_name(family: u8) -> &'static str {
     match family {
         INET => "inet",
         IPV4 => "ip",
@@ -100,7 +100,7 @@ pub fn family_name(family: u8) -> &'static str {
 }
 
 /// The name of a hook, as `nft` writes it; `None` for one that is unknown.
-pub fn hook_name(family: u8, number: u32) -> Option<&'static str> {
+pub(crate) fn hook_name(family: u8, number: u32) -> Option<&'static str> {
     const OF_IP: [&str; 6] = ["prerouting", "input", "forward", "output", "postrouting", "ingress"];
     const OF_DEVICES: [&str; 2] = ["ingress", "egress"];
     const OF_ARP: [&str; 3] = ["input", "output", "forward"];

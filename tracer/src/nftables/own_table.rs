@@ -24,7 +24,7 @@ use crate::netlink::wire::{self, Malformed};
 use crate::netlink::{BatchCommand, Connection, Error, Kind};
 
 /// The name of the table.
-pub const TABLE: &str = "droptrace-trace";
+pub(crate) const TABLE: &str = "droptrace-trace";
 /// The chain whose rule marks packets.
 const SAMPLE: &str = "sample";
 /// The base chains, and the numbers of their hooks (`enum nf_inet_hooks`).
@@ -42,18 +42,18 @@ const OWNER: u32 = 2;
 
 /// The packets that the table has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sampled {
+pub(crate) struct Sampled {
     /// Packets that met the conditions.
-    pub selected: u64,
+    pub(crate) selected: u64,
     /// Those of them within the limit, which are traced.
-    pub traced: u64,
+    pub(crate) traced: u64,
 }
 
 /// The table, and the socket that it lives with.
-pub struct OwnTable {
+pub(crate) struct OwnTable {
     connection: Connection,
     /// The kernel deletes the table with the socket. Kernels before 5.12 do not.
-    pub is_owned: bool,
+    pub(crate) is_owned: bool,
     /// Held on kernels that know no owners, so that nobody deletes the table of another run.
     _lock: Option<UnixListener>,
 }
@@ -65,7 +65,7 @@ impl OwnTable {
     /// # Errors
     /// `EPERM` without `CAP_NET_ADMIN` in the namespace; `EOPNOTSUPP` if the kernel has no nftables; another run has the
     /// table, or somebody else has a table of this name.
-    pub async fn make(
+    pub(crate) async fn make(
         namespace: BorrowedFd<'_>,
         selection: &Selection,
         per_second: u32,
@@ -82,12 +82,12 @@ impl OwnTable {
     }
 
     /// The connection to nftables, for further requests.
-    pub const fn connection(&mut self) -> &mut Connection {
+    pub(crate) const fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
     /// Ends the marking of packets, and returns how many there were. The table stays.
-    pub async fn end(&mut self) -> Result<Sampled, Error> {
+    pub(crate) async fn end(&mut self) -> Result<Sampled, Error> {
         let rules = BASE_CHAINS
             .map(|(chain, _)| command(message::DELETE_RULE, 0, Body::of(INET).text(1, TABLE).text(2, chain)));
         self.connection.batch("NFT_MSG_DELRULE", super::SUBSYSTEM, &rules).await?;
@@ -103,7 +103,7 @@ impl OwnTable {
     }
 
     /// Deletes the table.
-    pub async fn remove(mut self) -> Result<(), Error> {
+    pub(crate) async fn remove(mut self) -> Result<(), Error> {
         self.connection.batch("NFT_MSG_DELTABLE", super::SUBSYSTEM, &[deletion()]).await
     }
 }

@@ -27,18 +27,18 @@ const ATTEMPTS: usize = 3;
 
 /// What the kernel knows of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// The rule as `nft list` writes it; absent if it has parts that droptrace does not put into words.
-    pub text: Option<String>,
+    pub(crate) text: Option<String>,
     /// Its comment.
-    pub comment: Option<String>,
+    pub(crate) comment: Option<String>,
     /// The packets of its first counter, without that of a named counter.
-    pub counter: Option<u64>,
+    pub(crate) counter: Option<u64>,
 }
 
 /// The packets of each rule that has a counter, in all tables. An empty map if the rules changed again and again while they
 /// were read.
-pub async fn counters(connection: &mut Connection) -> Result<HashMap<RuleId, u64>, Error> {
+pub(crate) async fn counters(connection: &mut Connection) -> Result<HashMap<RuleId, u64>, Error> {
     for _ in 0..ATTEMPTS {
         let mut found = HashMap::new();
         let visit = |message: &Message<'_>| {
@@ -56,7 +56,7 @@ pub async fn counters(connection: &mut Connection) -> Result<HashMap<RuleId, u64
 }
 
 /// A rule; `None` if it is gone. A policy is no rule.
-pub async fn of_id(connection: &mut Connection, id: &RuleId) -> Result<Option<Rule>, Error> {
+pub(crate) async fn of_id(connection: &mut Connection, id: &RuleId) -> Result<Option<Rule>, Error> {
     let Some(handle) = id.handle else { return Ok(None) };
     let body = Body::of(id.family).text(RULE_TABLE, &id.table).text(RULE_CHAIN, &id.chain).long(RULE_HANDLE, handle);
     let mut found = None;
@@ -71,7 +71,7 @@ pub async fn of_id(connection: &mut Connection, id: &RuleId) -> Result<Option<Ru
 }
 
 /// The number of the state of the rules (`NFTA_GEN_ID`), which each change increases by one.
-pub async fn generation(connection: &mut Connection) -> Result<Option<u32>, Error> {
+pub(crate) async fn generation(connection: &mut Connection) -> Result<Option<u32>, Error> {
     let mut found = None;
     let visit = |message: &Message<'_>| {
         if let Some(Change::Generation { number, .. }) = Change::parse(message)? {
@@ -85,7 +85,7 @@ pub async fn generation(connection: &mut Connection) -> Result<Option<u32>, Erro
 }
 
 /// The hook of a base chain, as `nft` writes it; `None` for a chain that other chains jump to, and for one that is gone.
-pub async fn hook(connection: &mut Connection, id: &RuleId) -> Result<Option<&'static str>, Error> {
+pub(crate) async fn hook(connection: &mut Connection, id: &RuleId) -> Result<Option<&'static str>, Error> {
     let body = Body::of(id.family).text(CHAIN_TABLE, &id.table).text(CHAIN_NAME, &id.chain).into_bytes();
     let mut found = None;
     let visit = |message: &Message<'_>| {

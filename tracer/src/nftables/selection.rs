@@ -9,20 +9,18 @@ const MOST_RULES: usize = 16;
 
 /// Conditions of which each is one of several alternatives: the packets that meet all conditions of one rule are traced.
 #[derive(Clone, Debug)]
-pub struct Selection {
+pub(crate) struct Selection {
     rules: Vec<Expressions>,
-    /// No condition limits the traced packets.
-    pub is_everything: bool,
 }
 
 impl Selection {
     /// Packets that may match; all packets without a filter.
-    pub fn of(filter: Option<&Filter>) -> Self {
+    pub(crate) fn of(filter: Option<&Filter>) -> Self {
         let mut necessary = filter.map(Filter::necessary).unwrap_or_default();
         necessary.dedup();
         let mut rules = combinations(necessary.iter());
         rules.extend(for_fragments(&necessary));
-        Self { rules, is_everything: necessary.is_empty() }
+        Self { rules }
     }
 
     pub(super) fn rules(&self) -> &[Expressions] {
@@ -118,8 +116,8 @@ mod tests {
     use super::*;
 
     fn rules(text: &str) -> (usize, bool) {
-        let selection = Selection::of(Some(&Filter::parse(text).unwrap()));
-        (selection.rules().len(), selection.is_everything)
+        let filter = Filter::parse(text).unwrap();
+        (Selection::of(Some(&filter)).rules().len(), filter.necessary().is_empty())
     }
 
     #[test]

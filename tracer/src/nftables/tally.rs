@@ -11,60 +11,60 @@ use crate::filter::{Answers, Filter};
 
 /// A rule, or the policy of a base chain.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleId {
+pub(crate) struct RuleId {
     /// The family of the table.
-    pub family: u8,
+    pub(crate) family: u8,
     /// The name of the table.
-    pub table: Box<str>,
+    pub(crate) table: Box<str>,
     /// The name of the chain.
-    pub chain: Box<str>,
+    pub(crate) chain: Box<str>,
     /// The kernel's number for the rule in its table; absent for a policy.
-    pub handle: Option<u64>,
+    pub(crate) handle: Option<u64>,
 }
 
 /// The drops of a rule.
 #[derive(Clone, Debug)]
-pub struct RuleDrops {
+pub(crate) struct RuleDrops {
     /// The rule.
-    pub rule: RuleId,
+    pub(crate) rule: RuleId,
     /// Which of the tables that had this name during the run, as [`Changes::epoch`] numbers them.
-    pub epoch: u32,
+    pub(crate) epoch: u32,
     /// The number of dropped packets.
-    pub packets: u64,
+    pub(crate) packets: u64,
     /// The first of them.
-    pub example: Packet,
+    pub(crate) example: Packet,
 }
 
 /// The account of the traced packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TraceLedger {
+pub(crate) struct TraceLedger {
     /// Packets that droptrace's rule marked, as far as the message about that arrived.
-    pub marked: u64,
+    pub(crate) marked: u64,
     /// Those of them that do not match the filter.
-    pub filtered: u64,
+    pub(crate) filtered: u64,
     /// Those of them that a rule dropped.
-    pub by_rules: u64,
+    pub(crate) by_rules: u64,
     /// Those of them that a policy dropped.
-    pub by_policies: u64,
+    pub(crate) by_policies: u64,
     /// Marked fragments of which no chain reported the fate: connection tracking keeps them until it reassembles
     /// the packet, which has the number of the fragment that came last.
-    pub fragments: u64,
+    pub(crate) fragments: u64,
     /// Drops of packets that are not known as marked: others trace them too, or the message about the mark was lost.
-    pub unknown: u64,
+    pub(crate) unknown: u64,
     /// Messages that make no sense.
-    pub malformed: u64,
+    pub(crate) malformed: u64,
 }
 
 impl TraceLedger {
     /// Marked packets that match, and of which no rule and no policy was seen to drop them.
-    pub const fn not_dropped(&self) -> u64 {
+    pub(crate) const fn not_dropped(&self) -> u64 {
         let decided = self.marked.saturating_sub(self.fragments).saturating_sub(self.filtered);
         decided.saturating_sub(self.by_rules).saturating_sub(self.by_policies)
     }
 }
 
 /// Sums by rule.
-pub struct Tally<'f> {
+pub(crate) struct Tally<'f> {
     filter: Option<&'f Filter>,
     pending: Pending,
     /// The packet that was announced last, by the kernel's number.
@@ -75,19 +75,19 @@ pub struct Tally<'f> {
     hasher: RandomState,
     ledger: TraceLedger,
     /// The changes of the rules, which the caller adds in their order among the messages.
-    pub changes: Changes,
+    pub(crate) changes: Changes,
 }
 
 impl<'f> Tally<'f> {
     /// No packets yet. Packets that do not match `filter` are only counted.
-    pub fn new(filter: Option<&'f Filter>) -> Self {
+    pub(crate) fn new(filter: Option<&'f Filter>) -> Self {
         let (rows, by_hash, hasher) = (Vec::new(), HashMap::new(), RandomState::new());
         let (ledger, changes) = (TraceLedger::default(), Changes::default());
         Self { filter, pending: Pending::new(), announced: None, rows, by_hash, hasher, ledger, changes }
     }
 
     /// Adds a message.
-    pub fn add(&mut self, trace: &Trace<'_>) {
+    pub(crate) fn add(&mut self, trace: &Trace<'_>) {
         match trace.step {
             Step::Announced => self.announced = Some((trace.id, trace.packet())),
             Step::Marked => self.mark(trace.id, trace.packet()),
@@ -98,24 +98,24 @@ impl<'f> Tally<'f> {
     }
 
     /// Counts a message that makes no sense.
-    pub const fn add_malformed(&mut self) {
+    pub(crate) const fn add_malformed(&mut self) {
         self.ledger.malformed += 1;
     }
 
     /// The account so far.
-    pub const fn ledger(&self) -> TraceLedger {
+    pub(crate) const fn ledger(&self) -> TraceLedger {
         self.ledger
     }
 
     /// The rules, those with the most drops first.
-    pub fn rows(&self) -> Vec<RuleDrops> {
+    pub(crate) fn rows(&self) -> Vec<RuleDrops> {
         let mut rows = self.rows.clone();
         rows.sort_by(|a, b| b.packets.cmp(&a.packets).then_with(|| (&a.rule, a.epoch).cmp(&(&b.rule, b.epoch))));
         rows
     }
 
     /// Whether the table of these drops is still the one that dropped the packets.
-    pub fn is_current(&self, drops: &RuleDrops) -> bool {
+    pub(crate) fn is_current(&self, drops: &RuleDrops) -> bool {
         drops.epoch == self.changes.epoch(drops.rule.family, &drops.rule.table, self.changes.now())
     }
 

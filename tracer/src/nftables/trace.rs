@@ -50,7 +50,7 @@ const MOST_BYTES: usize = 20 + 40 + 20;
 
 /// What a message says of its packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// The packet has come to the rule of droptrace, although others traced it before: this message has its bytes.
     Announced,
     /// The rule of droptrace has marked the packet.
@@ -65,17 +65,17 @@ pub enum Step {
 
 /// One message.
 #[derive(Clone, Copy, Debug)]
-pub struct Trace<'m> {
+pub(crate) struct Trace<'m> {
     /// The family of the table.
-    pub family: u8,
+    pub(crate) family: u8,
     /// The name of the table; empty if it is not text.
-    pub table: &'m str,
+    pub(crate) table: &'m str,
     /// The name of the chain; empty if it is not text.
-    pub chain: &'m str,
+    pub(crate) chain: &'m str,
     /// The kernel's number for the packet. Packets of the same flow, one after another, may have the same.
-    pub id: u32,
+    pub(crate) id: u32,
     /// What happened.
-    pub step: Step,
+    pub(crate) step: Step,
     link: &'m [u8],
     network: &'m [u8],
     transport: &'m [u8],
@@ -88,7 +88,7 @@ impl<'m> Trace<'m> {
     ///
     /// # Errors
     /// What is wrong with the message.
-    pub fn parse(message: &Message<'m>) -> Result<Option<Self>, Malformed> {
+    pub(crate) fn parse(message: &Message<'m>) -> Result<Option<Self>, Malformed> {
         if message.header.message_type != message::TRACE {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl<'m> Trace<'m> {
     }
 
     /// The leading bytes of the packet. Only the first message of a base chain has them.
-    pub fn packet(&self) -> Packet {
+    pub(crate) fn packet(&self) -> Packet {
         let protocol = match self.packet_family {
             IPV4 => 0x0800,
             IPV6 => 0x86dd,
@@ -233,13 +233,13 @@ fn length(network: &[u8]) -> u32 {
 
 /// The leading bytes of a traced packet.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet {
+pub(crate) struct Packet {
     start: PacketStart,
     protocol: u16,
     /// The length of the packet in bytes, by the header of IP; 0 if it is unknown.
-    pub length: u32,
+    pub(crate) length: u32,
     /// The packet is a fragment of an IP packet.
-    pub is_fragment: bool,
+    pub(crate) is_fragment: bool,
     taken: usize,
     bytes: [u8; MOST_BYTES],
 }
@@ -253,17 +253,17 @@ impl Packet {
     }
 
     /// Whether there are no bytes of IP.
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.length == 0
     }
 
     /// The packet as a filter sees it.
-    pub fn view(&self) -> View<'_> {
+    pub(crate) fn view(&self) -> View<'_> {
         view(self.start, self.protocol, self.length, &self.bytes[..self.taken], None)
     }
 
     /// The decoded packet.
-    pub fn decode(&self) -> Decoded {
+    pub(crate) fn decode(&self) -> Decoded {
         decode(self.start, self.protocol, &self.bytes[..self.taken])
     }
 }

@@ -53,8 +53,8 @@ impl Extension {
     }
 
     fn fragment(offset_units: u16, more: bool) -> Self {
-        let place = (offset_units << 3 | u16::from(more)).to_be_bytes();
-        Self { kind: FRAGMENT, bytes: [&[0][..], &place, &[0xde, 0xad, 0xbe, 0xef]].concat() }
+        let offset_and_more = (offset_units << 3 | u16::from(more)).to_be_bytes();
+        Self { kind: FRAGMENT, bytes: [&[0][..], &offset_and_more, &[0xde, 0xad, 0xbe, 0xef]].concat() }
     }
 
     fn is_later(&self) -> bool {

@@ -43,7 +43,7 @@ pub fn decode(start: PacketStart, protocol: u16, bytes: &[u8]) -> Decoded {
 
 /// The header that a packet's leading bytes start with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkHeader {
+pub(crate) enum LinkHeader {
     /// Ethernet's.
     Ethernet,
     /// That of IPv4 or IPv6.
@@ -55,7 +55,7 @@ pub enum LinkHeader {
 }
 
 /// Returns the header that the bytes start with; see [`decode`] for the arguments.
-pub fn link_header(start: PacketStart, protocol: u16, bytes: &[u8]) -> LinkHeader {
+pub(crate) fn link_header(start: PacketStart, protocol: u16, bytes: &[u8]) -> LinkHeader {
     match (start, protocol) {
         _ if bytes.is_empty() => LinkHeader::Unknown,
         (PacketStart::Nothing, _) | (PacketStart::Network, 0) => LinkHeader::Unknown,

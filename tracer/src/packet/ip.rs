@@ -124,8 +124,8 @@ fn extension_length(kind: u8, bytes: &[u8]) -> Option<usize> {
 
 /// The fragment; absent when the packet is whole all the same (RFC 6946).
 fn fragment_header(header: &[u8]) -> Option<Fragment> {
-    let place = be16(header, 2)?;
-    let fragment = Fragment { id: be32(header, 4)?, offset: place & !7, more: place & 1 != 0 };
+    let offset_and_more = be16(header, 2)?;
+    let fragment = Fragment { id: be32(header, 4)?, offset: offset_and_more & !7, more: offset_and_more & 1 != 0 };
     fragment.is_part().then_some(fragment)
 }
 

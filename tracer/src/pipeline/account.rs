@@ -11,7 +11,7 @@ use crate::domain::dedupe::AloneCause;
 use crate::domain::event::Origin;
 
 /// Pairs of drop site and drop reason that [`Account`] counts separately. No kernel uses more at a time.
-pub const MAX_SITES: usize = 1 << 16;
+pub(crate) const MAX_SITES: usize = 1 << 16;
 
 /// A drop site and a drop reason, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -9,46 +9,148 @@ use foldhash::fast::RandomState;
 use crate::dimension::Dimensions;
 use crate::domain::event::NamedKey;
 use crate::domain::identity::Identity;
-use crate::domain::total::{DropTotal, group};
+use crate::domain::total::DropTotal;
 
-/// A key without its values in other dimensions. Keys with equal numbers are equal, whatever names they have.
-#[derive(Clone)]
-struct Reduced {
+/// The key of a group. Keys with equal numbers are equal, whatever names they have.
+#[derive(Debug)]
+pub(crate) struct GroupKey {
+    /// The key without its values in other dimensions.
     key: Arc<NamedKey>,
-    identity: Identity,
+    /// Its numbers.
+    pub(crate) identity: Identity,
 }
 
-impl PartialEq for Reduced {
+impl PartialEq for GroupKey {
     fn eq(&self, other: &Self) -> bool {
         self.identity == other.identity
     }
 }
 
-impl Eq for Reduced {}
+impl Eq for GroupKey {}
 
-impl Hash for Reduced {
+impl Hash for GroupKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.identity.hash(state);
     }
 }
 
-/// Sums totals by these dimensions and by the kind of what was freed. The sum of all packets stays the same.
-pub fn group_by(totals: &[DropTotal], by: &Dimensions) -> Vec<DropTotal> {
-    let reduced = |key: &Arc<NamedKey>| {
-        let key = by.reduce(key);
-        Reduced { identity: Identity::from(&key), key: Arc::new(key) }
-    };
-    let groups = group(totals, reduced);
-    let mut groups: Vec<_> = groups.iter().map(|total| total.with_key(Arc::clone(&total.key.key))).collect();
-    if by.flow_facts() != 0 {
-        Others::of(totals, &groups, by).widen(&mut groups);
-    } else {
-        // The drops of other flows are those of their row, too.
-        for total in &mut groups {
-            total.more = 0;
+/// A group of totals.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// Its key.
+    #[cfg(feature = "top")]
+    pub(crate) of: Arc<GroupKey>,
+    /// Its sums, with the same key.
+    pub(crate) total: DropTotal,
+}
+
+/// Groups totals, one reading after another. The group of a key that is still there is looked up by the key's address.
+#[derive(Debug)]
+pub(crate) struct Grouper {
+    by: Dimensions,
+    reduce: fn(&Dimensions, &NamedKey) -> NamedKey,
+    /// By the address of a key.
+    known: HashMap<usize, Known, RandomState>,
+    readings: u64,
+}
+
+/// A key whose group is known. While the key is held, no other key has its address.
+#[derive(Debug)]
+struct Known {
+    _key: Arc<NamedKey>,
+    group: Arc<GroupKey>,
+    /// The last reading that had the key.
+    reading: u64,
+}
+
+impl Grouper {
+    /// Groups by these dimensions and by the kind of what was freed.
+    pub(crate) fn new(by: Dimensions) -> Self {
+        Self::reducing(by, Dimensions::reduce)
+    }
+
+    /// Groups by these dimensions, with this way to take the other ones out of a key.
+    pub(crate) fn reducing(by: Dimensions, reduce: fn(&Dimensions, &NamedKey) -> NamedKey) -> Self {
+        Self { by, reduce, known: HashMap::default(), readings: 0 }
+    }
+
+    /// The dimensions.
+    #[cfg(feature = "top")]
+    pub(crate) const fn by(&self) -> &Dimensions {
+        &self.by
+    }
+
+    /// Sums totals, and gives each its number among the groups. The sum of all packets stays the same.
+    pub(crate) fn group(&mut self, totals: &[&DropTotal]) -> (Vec<Group>, Vec<usize>) {
+        self.readings += 1;
+        let (mut groups, mut numbers) = (Vec::<Group>::new(), Vec::with_capacity(totals.len()));
+        let mut by_key = HashMap::<Arc<GroupKey>, usize, RandomState>::default();
+        for total in totals {
+            let of = self.key(&total.key);
+            let next = groups.len();
+            let number = *by_key.entry(Arc::clone(&of)).or_insert(next);
+            match groups.get_mut(number) {
+                Some(group) => group.total.add(total),
+                None => groups.push(Group {
+                    total: total.with_key(Arc::clone(&of.key)),
+                    #[cfg(feature = "top")]
+                    of,
+                }),
+            }
+            numbers.push(number);
+        }
+        self.forget(totals.len());
+        self.bound(totals, &numbers, &mut groups);
+        (groups, numbers)
+    }
+
+    fn key(&mut self, key: &Arc<NamedKey>) -> Arc<GroupKey> {
+        let Self { by, reduce, known, readings } = self;
+        let known = known.entry(Arc::as_ptr(key).addr()).or_insert_with(|| {
+            let reduced = reduce(by, key);
+            let group = GroupKey { identity: Identity::from(&reduced), key: reduced.into() };
+            Known { _key: Arc::clone(key), group: group.into(), reading: 0 }
+        });
+        known.reading = *readings;
+        Arc::clone(&known.group)
+    }
+
+    /// Whether a key is one of a group.
+    #[cfg(feature = "top")]
+    pub(crate) fn is_of(&self, key: &Arc<NamedKey>, group: &GroupKey) -> bool {
+        match self.known.get(&Arc::as_ptr(key).addr()) {
+            Some(known) => *known.group == *group,
+            None => Identity::from(&(self.reduce)(&self.by, key)) == group.identity,
         }
     }
-    groups
+
+    /// Forgets the keys that are gone, when they are as many as the others.
+    fn forget(&mut self, keys: usize) {
+        let Self { known, readings, .. } = self;
+        if known.len() > 2 * keys {
+            known.retain(|_, known| known.reading == *readings);
+            known.shrink_to(keys);
+        }
+    }
+
+    /// Gives each group the bound of the drops that it may have beside its own.
+    fn bound(&self, totals: &[&DropTotal], numbers: &[usize], groups: &mut [Group]) {
+        if self.by.flow_facts() == 0 {
+            // The drops of other flows are those of their row, too.
+            for Group { total, .. } in groups {
+                total.more = 0;
+            }
+        } else {
+            Others::of(totals, numbers, groups).widen(groups);
+        }
+    }
+}
+
+/// Sums totals by these dimensions and by the kind of what was freed. The sum of all packets stays the same.
+pub(crate) fn group_by(totals: &[DropTotal], by: &Dimensions) -> Vec<DropTotal> {
+    let totals: Vec<_> = totals.iter().collect();
+    let (groups, _) = Grouper::new(by.clone()).group(&totals);
+    groups.into_iter().map(|group| group.total).collect()
 }
 
 /// The identity of a key without its flow.
@@ -65,28 +167,30 @@ struct Others {
     /// By the keys of rows without their flows: the drops, and how many of them one row may have that has none of the keys
     /// before the grouping.
     of_rows: HashMap<Identity, (u64, u64), RandomState>,
-    /// By the keys of rows: how many of these drops are in [`DropTotal::more`] already.
-    counted: HashMap<Identity, u64, RandomState>,
+    /// By the numbers of rows: how many of these drops are in [`DropTotal::more`] already.
+    counted: Vec<u64>,
 }
 
 impl Others {
-    fn of(totals: &[DropTotal], groups: &[DropTotal], by: &Dimensions) -> Self {
+    fn of(totals: &[&DropTotal], numbers: &[usize], groups: &[Group]) -> Self {
         let mut of_keys = HashMap::<Identity, u64, RandomState>::default();
         for total in totals.iter().filter(|total| is_others(total)) {
             // Of two keys with one identity, none is taken for the other.
             of_keys.entry(without_flow(&total.key)).and_modify(|more| *more = 0).or_insert(total.more);
         }
-        let mut counted = HashMap::<Identity, u64, RandomState>::default();
-        let mut seen = HashSet::<(Identity, Identity), RandomState>::default();
-        for total in totals.iter().filter(|total| total.key.flow.is_some() && !is_others(total)) {
+        let mut counted = vec![0; groups.len()];
+        let mut seen = HashSet::<(usize, Identity), RandomState>::default();
+        for (total, number) in totals.iter().zip(numbers) {
+            if total.key.flow.is_none() || is_others(total) {
+                continue;
+            }
             let key = without_flow(&total.key);
             let Some(more) = of_keys.get(&key).copied().filter(|more| *more > 0) else { continue };
-            let row = Identity::from(&by.reduce(&total.key));
-            if seen.insert((row.clone(), key)) {
-                *counted.entry(row).or_default() += more;
+            if seen.insert((*number, key)) {
+                counted[*number] += more;
             }
         }
-        let of_rows = groups.iter().filter(|total| is_others(total));
+        let of_rows = groups.iter().map(|group| &group.total).filter(|total| is_others(total));
         Self {
             of_rows: of_rows.map(|total| (without_flow(&total.key), (total.packets, total.more))).collect(),
             counted,
@@ -94,11 +198,13 @@ impl Others {
     }
 
     /// Adds what rows may have of keys that they have not.
-    fn widen(&self, groups: &mut [DropTotal]) {
-        for total in groups.iter_mut().filter(|total| total.key.flow.is_some() && !is_others(total)) {
+    fn widen(&self, groups: &mut [Group]) {
+        for (Group { total, .. }, counted) in groups.iter_mut().zip(&self.counted) {
+            if total.key.flow.is_none() || is_others(total) {
+                continue;
+            }
             let (others, more) = self.of_rows.get(&without_flow(&total.key)).copied().unwrap_or_default();
-            let counted = self.counted.get(&Identity::from(&*total.key)).copied().unwrap_or_default();
-            total.more = (total.more + more.saturating_sub(counted)).min(others);
+            total.more = (total.more + more.saturating_sub(*counted)).min(others);
         }
     }
 }
@@ -123,6 +229,30 @@ mod tests {
         }
         let all = group_by(&totals, &Dimensions::all());
         assert_eq!(all, totals, "all dimensions change nothing");
+    }
+
+    #[test]
+    fn groups_of_one_reading_after_another_are_those_of_each() {
+        let totals = totals_of_two_namespaces();
+        let by: Dimensions = "reason,netns".parse().unwrap();
+        let mut grouper = Grouper::new(by.clone());
+        for reading in 0..9 {
+            // Each reading has other keys: some stay, some are gone, some are made anew.
+            let now = totals.iter().enumerate().filter(|(at, _)| (at + reading) % 3 > 0);
+            let now: Vec<DropTotal> = now
+                .map(
+                    |(at, total)| if at % 2 == 0 { total.clone() } else { total.with_key((*total.key).clone().into()) },
+                )
+                .collect();
+            let (groups, numbers) = grouper.group(&now.iter().collect::<Vec<_>>());
+            let sums: Vec<_> = groups.iter().map(|group| group.total.clone()).collect();
+            assert_eq!(sums, group_by(&now, &by));
+            #[cfg(feature = "top")]
+            for (total, number) in now.iter().zip(numbers) {
+                assert_eq!(groups[number].of.identity, Identity::from(&by.reduce(&total.key)));
+            }
+            assert!(grouper.known.len() <= 2 * totals.len(), "{}", grouper.known.len());
+        }
     }
 
     #[test]

@@ -72,12 +72,12 @@ impl Material {
                 evidence.sites.entry(key).or_default().no_mac_header += sum.no_mac_header;
             }
         }
-        let mut places: HashMap<JoinKey, Arc<NamedKey>, RandomState> = HashMap::default();
+        let mut named_keys: HashMap<JoinKey, Arc<NamedKey>, RandomState> = HashMap::default();
         for total in self.ebpf.iter().chain(&self.net_dm) {
             let key = of(total);
             let site = evidence.sites.entry(key.clone()).or_default();
             self.know(site, &total.key);
-            places.entry(key).or_insert_with(|| Arc::clone(&total.key));
+            named_keys.entry(key).or_insert_with(|| Arc::clone(&total.key));
         }
         for (key, packets) in sums(&self.opening) {
             evidence.sites.entry(key).or_default().while_net_dm_off += packets;
@@ -88,7 +88,7 @@ impl Material {
         for ((pc, name), packets) in &late.0 {
             evidence.sites.entry(key(*pc, name.as_deref().unwrap_or(""))).or_default().while_ebpf_off += packets;
         }
-        compare(counts, &evidence).named(|key| places.get(&key).map_or_else(|| nowhere(key.0), Arc::clone))
+        compare(counts, &evidence).named(|key| named_keys.get(&key).map_or_else(|| nowhere(key.0), Arc::clone))
     }
 
     /// Sets the number of drops that both sources saw. The number is known where all events were reported and joined.

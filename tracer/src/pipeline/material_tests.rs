@@ -66,7 +66,7 @@ fn causes(comparison: &Comparison<Arc<NamedKey>>) -> [Vec<(Cause, u64)>; 2] {
 }
 
 #[test]
-fn rows_of_interfaces_are_summed_up_by_place_and_reason() {
+fn rows_of_interfaces_are_summed_up_by_site_and_reason() {
     let known = key(1, "core", "NO_SOCKET");
     let elsewhere = Arc::new(NamedKey { ifindex: 7, ..(*known).clone() });
     let comparison = material(vec![total(&known, 3), total(&elsewhere, 4)], vec![total(&elsewhere, 7)])
@@ -141,7 +141,7 @@ fn last_reading_explains_summaries_not_sent_at_the_end() {
     summary.net_dm_ledger = NetDmLedger { at_limit: 1, received: 4, ..summary.net_dm_ledger };
     let comparison = summary.compare(None, &Late::default());
     let possible = &comparison.sites[0].not_by_net_dm.possible_causes;
-    assert_eq!(*possible, [Cause::TooManyPlaces, Cause::AlertBufferReplaced]);
+    assert_eq!(*possible, [Cause::TooManySites, Cause::AlertBufferReplaced]);
 }
 
 #[test]

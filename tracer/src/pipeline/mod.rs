@@ -1,13 +1,17 @@
 //! The steps between the backends and the sinks.
 
 pub mod account;
-pub mod bracket;
+pub(crate) mod bracket;
 pub mod dedupe;
-pub mod group;
-pub mod material;
+#[cfg(feature = "agent")]
+pub(crate) mod delta;
+pub(crate) mod group;
+pub(crate) mod material;
 pub mod normalise;
-pub mod reconcile;
-pub mod retransmit;
-pub mod stacks;
-pub mod tally;
+pub(crate) mod past;
+pub(crate) mod reconcile;
+pub(crate) mod refused;
+pub(crate) mod retransmit;
+pub(crate) mod stacks;
+pub(crate) mod tally;
 pub mod union;

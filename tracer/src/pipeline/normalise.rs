@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, PlaceNames, SiteKey, TrapNames,
+    DropKey, KIND_COPY, KIND_EMPTY, KIND_NETLINK, KIND_TRAP, KIND_UNIX, KIND_XDP, KeyNames, SiteKey, TrapNames,
 };
 
-use crate::backend::ebpf::{Count, NamespaceQuestion, Report, Totals, interface_name};
+use crate::backend::ebpf::{Count, EbpfSource, NamespaceQuestion, Report, Totals, interface_name};
 use crate::backend::net_dm::Key;
 use crate::domain::event::{DropEvent, Kind, Location, NamedKey, Origin, Reason, Residence, Timestamp};
 use crate::domain::owner::Process;
@@ -26,13 +26,20 @@ mod block;
 mod flows;
 mod hardware;
 mod net_dm;
+mod refused;
 mod stack;
 
 pub use block::BlockNames;
-pub use net_dm::net_dm_event;
+pub(crate) use net_dm::net_dm_event;
 
-/// Largest number of places in the cache; no kernel uses more at a time. Beyond it, the cache is emptied.
-const MAX_PLACES: usize = 1 << 16;
+/// Largest number of aggregation keys in the cache; no kernel uses more at a time. Beyond it, the cache is emptied.
+const MAX_KEYS: usize = 1 << 16;
+
+/// A key with the names that were known after so many refreshes. The same names stay at the same address.
+struct Known {
+    named: Arc<NamedKey>,
+    refreshes: u64,
+}
 
 /// The names of this kernel, each looked up once.
 pub struct Normaliser {
@@ -43,10 +50,12 @@ pub struct Normaliser {
     owners: Option<Owners>,
     clock: Clock,
     /// Named keys by key and by the names that were known at the drop, because an interface may be renamed.
-    named_keys: HashMap<(DropKey, PlaceNames), Arc<NamedKey>, RandomState>,
+    named_keys: HashMap<(DropKey, KeyNames), Known, RandomState>,
+    /// How often [`Normaliser::refresh`] was called.
+    refreshes: u64,
     /// Identifies namespaces by cookies; absent where the kernel has none.
     question: Option<Arc<NamespaceQuestion>>,
-    /// Places of the drop monitor, which has keys of its own.
+    /// Named keys of the drop monitor, which has keys of its own.
     net_dm_keys: HashMap<Key, Arc<NamedKey>, RandomState>,
     /// Processes by the inode numbers of sockets in the totals by flow, whose number is bounded.
     processes: HashMap<u32, Arc<Process>, RandomState>,
@@ -68,6 +77,7 @@ impl Normaliser {
             owners,
             clock: Clock::new(),
             named_keys: HashMap::default(),
+            refreshes: 0,
             question,
             net_dm_keys: HashMap::default(),
             processes: HashMap::default(),
@@ -75,20 +85,23 @@ impl Normaliser {
     }
 
     /// Updates the offset to real time and the names of namespaces. The caller calls this function once an interval.
-    pub fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         self.clock.refresh();
+        self.refreshes += 1;
+    }
+
+    /// Whether a name may be known later, or a second container may move in.
+    fn may_change(&self, key: &NamedKey) -> bool {
         let names_residents = self.owners.as_ref().is_some_and(Owners::names_residents);
-        // A name may be known later, and a second container may move in: these keys are looked up again.
-        self.named_keys.retain(|_, key| {
-            let (has_netns, has_cgroup) = (key.netns_name.is_some(), key.owner.cgroup.is_some());
-            let may_have_resident = names_residents && key.socket.is_none() && key.netns != 0;
-            (has_netns || key.netns == 0) && (has_cgroup || key.cgroup_id == 0) && !may_have_resident
-        });
+        let lacks_netns = key.netns_name.is_none() && key.netns != 0;
+        let lacks_cgroup = key.owner.cgroup.is_none() && key.cgroup_id != 0;
+        let lacks_symbol = key.location.symbol.is_none();
+        lacks_netns || lacks_cgroup || lacks_symbol || (names_residents && key.socket.is_none() && key.netns != 0)
     }
 
     /// Looks up the names of owners that are new in these totals, while they exist. The caller calls this function once a
     /// second.
-    pub fn learn_owners(&mut self, totals: &Totals) {
+    pub(crate) fn learn_owners(&mut self, totals: &Totals) {
         if self.owners.is_some() {
             for (key, count) in &totals.counts {
                 _ = self.owner(key, self.namespace(key, count.names));
@@ -97,14 +110,14 @@ impl Normaliser {
     }
 
     /// Takes note of the sockets of these records, so that their processes are found.
-    pub fn want_processes<'r>(&mut self, reports: impl Iterator<Item = &'r Report>) {
+    pub(crate) fn want_processes<'r>(&mut self, reports: impl Iterator<Item = &'r Report>) {
         if let Some(owners) = &mut self.owners {
             owners.want_processes(reports.filter_map(Report::socket_inode));
         }
     }
 
     /// Searches the processes of which note was taken. No records are read meanwhile, for up to 50 ms.
-    pub fn search_processes(&mut self) {
+    pub(crate) fn search_processes(&mut self) {
         if let Some(owners) = &mut self.owners {
             owners.search_processes();
         }
@@ -121,12 +134,12 @@ impl Normaliser {
     }
 
     /// Why some owners are unknown, in words.
-    pub fn limits_of_owners(&self) -> Vec<String> {
+    pub(crate) fn limits_of_owners(&self) -> Vec<String> {
         self.owners.as_ref().map(Owners::limits).unwrap_or_default()
     }
 
     /// Whether the kernel hides its addresses from this process, so that drop sites have no symbols.
-    pub fn hides_addresses(&self) -> bool {
+    pub(crate) fn hides_addresses(&self) -> bool {
         self.symbols.hidden().unwrap_or(true)
     }
 
@@ -136,7 +149,7 @@ impl Normaliser {
         // A drop is a copy by its key or by its function, so two keys may belong to one named key.
         let mut copies = HashMap::<Arc<NamedKey>, usize>::new();
         for (key, count) in &totals.counts {
-            let named = self.named_key(key, count.names, |location| totals.traps.get(&location).copied());
+            let named = self.named_key(key, count.names, totals.trap(key));
             let total = self.total(Arc::clone(&named), count);
             let next = all.len();
             let at = if named.kind == Kind::Copy { *copies.entry(named).or_insert(next) } else { next };
@@ -170,12 +183,12 @@ impl Normaliser {
         named.collect()
     }
 
-    /// Drops that the sampler held back, by drop site.
-    pub fn held_back(&mut self, sites: Vec<(SiteKey, u64)>, trap: impl Fn(u64) -> Option<TrapNames>) -> Vec<HeldBack> {
+    /// Drops that the sampler held back, by drop site. `source` has the names of devlink traps.
+    pub(crate) fn held_back(&mut self, sites: Vec<(SiteKey, u64)>, source: &EbpfSource) -> Vec<HeldBack> {
         let named = sites.into_iter().map(|(site, records)| {
             let kind = u8::try_from(site.kind).unwrap_or_default();
             let key = DropKey { location: site.location, reason: site.reason, kind, ..DropKey::default() };
-            let (reason, location) = self.reason_and_location(&key, &trap);
+            let (reason, location) = self.reason_and_location(&key, source.trap(&key));
             HeldBack { reason, location, records }
         });
         named.collect()
@@ -204,21 +217,29 @@ impl Normaliser {
         }
     }
 
-    /// Resolves the names of the kernel program's numbers. `trap` returns the names of a devlink trap by its location.
-    pub fn named_key(
-        &mut self,
-        key: &DropKey,
-        names: PlaceNames,
-        trap: impl FnOnce(u64) -> Option<TrapNames>,
-    ) -> Arc<NamedKey> {
-        if let Some(named) = self.named_keys.get(&(*key, names)) {
-            return Arc::clone(named);
+    /// Resolves the names of the kernel program's numbers. `trap` has the names of the devlink trap that the key is of.
+    pub fn named_key(&mut self, key: &DropKey, names: KeyNames, trap: Option<TrapNames>) -> Arc<NamedKey> {
+        let known = self.named_keys.get(&(*key, names));
+        if let Some(known) = known.filter(|it| it.refreshes == self.refreshes || !self.may_change(&it.named)) {
+            return Arc::clone(&known.named);
         }
+        let before = known.map(|known| Arc::clone(&known.named));
+        if before.is_none() && self.named_keys.len() >= MAX_KEYS {
+            self.named_keys.clear();
+        }
+        let latest = self.look_up(key, names, trap);
+        let latest = before.filter(|before| **before == latest).unwrap_or_else(|| Arc::new(latest));
+        let known = Known { named: Arc::clone(&latest), refreshes: self.refreshes };
+        self.named_keys.insert((*key, names), known);
+        latest
+    }
+
+    fn look_up(&mut self, key: &DropKey, names: KeyNames, trap: Option<TrapNames>) -> NamedKey {
         let (reason, location) = self.reason_and_location(key, trap);
         let namespace = self.namespace(key, names);
         let found = self.owner(key, namespace);
-        let residence = found.as_ref().and_then(|(_, residence)| *residence);
-        let resolved = Arc::new(NamedKey {
+        let owner = found.as_ref().map(|(owner, _)| attribution::names(owner)).unwrap_or_default();
+        NamedKey {
             kind: NamedKey::kind_of(kind(key.kind), key.ifindex, &location),
             reason,
             location,
@@ -230,18 +251,13 @@ impl Normaliser {
             netns_name: if names.netns_inum == 0 { None } else { self.namespaces.name(namespace) },
             socket: attribution::role(key.socket),
             cgroup_id: attribution::known(key.cgroup_id),
-            residence,
-            owner: found.as_ref().map(|(owner, _)| attribution::names(owner)).unwrap_or_default().into(),
+            residence: found.and_then(|(_, residence)| residence),
+            owner: owner.into(),
             flow: None,
-        });
-        if self.named_keys.len() >= MAX_PLACES {
-            self.named_keys.clear();
         }
-        self.named_keys.insert((*key, names), Arc::clone(&resolved));
-        resolved
     }
 
-    fn namespace(&self, key: &DropKey, names: PlaceNames) -> NetnsId {
+    fn namespace(&self, key: &DropKey, names: KeyNames) -> NetnsId {
         let cookie = self.question.as_ref().and_then(|_| NonZeroU64::new(key.netns));
         NetnsId { cookie, inum: names.netns_inum }
     }
@@ -260,22 +276,18 @@ impl Normaliser {
     }
 
     /// The reason and the drop site of a drop that has no trap.
-    pub fn reason_and_site(&mut self, key: &DropKey) -> (Arc<Reason>, Arc<Location>) {
-        self.reason_and_location(key, |_| None)
+    pub(crate) fn reason_and_site(&mut self, key: &DropKey) -> (Arc<Reason>, Arc<Location>) {
+        self.reason_and_location(key, None)
     }
 
     /// Real time of a time of the kernel's `CLOCK_MONOTONIC`, in nanoseconds.
-    pub fn real_time(&self, monotonic_ns: u64) -> Timestamp {
+    pub(crate) fn real_time(&self, monotonic_ns: u64) -> Timestamp {
         self.clock.real(monotonic_ns)
     }
 
-    fn reason_and_location(
-        &mut self,
-        key: &DropKey,
-        trap: impl FnOnce(u64) -> Option<TrapNames>,
-    ) -> (Arc<Reason>, Arc<Location>) {
+    fn reason_and_location(&mut self, key: &DropKey, trap: Option<TrapNames>) -> (Arc<Reason>, Arc<Location>) {
         match key.kind {
-            KIND_TRAP => hardware::names(trap(key.location)),
+            KIND_TRAP => hardware::names(trap),
             KIND_XDP => xdp::names(key.reason),
             _ => (self.reasons.resolve(key.reason), self.symbols.resolve(key.location)),
         }
@@ -291,5 +303,26 @@ fn kind(kind: u8) -> Kind {
         KIND_TRAP => Kind::Hardware,
         KIND_XDP => Kind::Xdp,
         _ => Kind::Packet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stays_where_it_is_while_its_names_do() {
+        let mut normaliser = Normaliser::new(ReasonNames::without_types(), Arc::new(Names::new()), None, None);
+        let key = DropKey { location: 1, reason: 6, ..DropKey::default() };
+        let names = KeyNames { netns_inum: u32::MAX, ..KeyNames::default() };
+        let first = normaliser.named_key(&key, names, None);
+        assert!(normaliser.may_change(&first), "its namespace may get a name");
+        normaliser.refresh();
+        assert!(Arc::ptr_eq(&first, &normaliser.named_key(&key, names, None)));
+        // What was known before is wrong now.
+        let before =
+            Known { named: Arc::new(NamedKey { netns_name: Some("x".into()), ..(*first).clone() }), refreshes: 0 };
+        normaliser.named_keys.insert((key, names), before);
+        assert_eq!(normaliser.named_key(&key, names, None), first);
     }
 }

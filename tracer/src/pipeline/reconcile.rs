@@ -81,7 +81,7 @@ impl Sums<'_> {
 }
 
 /// Compares the rises with the drops.
-pub fn reconcile(
+pub(crate) fn reconcile(
     counters: &Counters,
     readings: &Readings,
     drops: &[DropTotal],
@@ -200,7 +200,7 @@ fn counted(name: &str, counter: &Counter, total: &DropTotal) -> Counted {
     if !matches!(key.kind, Kind::Packet | Kind::Copy | Kind::Empty) || (is_foreign && !counts_both_families(name)) {
         return Counted::default();
     }
-    let function = key.location.symbol.as_ref().map(|symbol| &*symbol.name);
+    let function = key.location.function();
     let reason = reason_name(&key.reason).unwrap_or_default();
     if counter.any_drop {
         let is_the_drivers = |drops: &CountedDrops| drops.reason == reason && drops.may_be_at(function);
@@ -210,14 +210,14 @@ fn counted(name: &str, counter: &Counter, total: &DropTotal) -> Counted {
             Counted { possible: total.packets, ..Counted::default() }
         };
     }
-    let (mut has_reason, mut has_place) = (false, false);
+    let (mut has_reason, mut has_site) = (false, false);
     for drops in &counter.drops {
-        let is_place = drops.may_be_at(function);
-        has_place |= is_place;
-        has_reason |= drops.reason == reason && (is_place || drops.unique);
+        let is_site = drops.may_be_at(function);
+        has_site |= is_site;
+        has_reason |= drops.reason == reason && (is_site || drops.unique);
     }
     let is_certain = has_reason && function.is_some() && !is_foreign && !is_general(&key.reason);
-    match (is_certain, has_reason || (has_place && is_general(&key.reason))) {
+    match (is_certain, has_reason || (has_site && is_general(&key.reason))) {
         (true, _) => Counted { certain: total.packets, ..Counted::default() },
         (false, true) => Counted { possible: total.packets, ..Counted::default() },
         (false, false) => Counted::default(),

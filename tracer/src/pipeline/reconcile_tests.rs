@@ -52,6 +52,7 @@ fn wrong_checksum_of_a_datagram_without_a_socket_is_explained() {
 fn drop_that_may_be_counted_is_not_claimed() {
     for (drop, why) in [
         (row("", Some("tcp_v4_rcv"), HERE, 5), "a kernel without reasons"),
+        (row("", Some("kfree_skb"), HERE, 5), "a kernel without reasons, whose compiler split kfree_skb"),
         (row("NOT_SPECIFIED", Some("tcp_v6_rcv.cold"), HERE, 5), "no reason there"),
         (row("TCP_LISTEN_OVERFLOW", None, HERE, 5), "hidden addresses"),
         (row("TCP_LISTEN_OVERFLOW", Some("tcp_v4_rcv"), 0, 5), "no namespace"),

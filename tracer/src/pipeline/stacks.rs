@@ -9,64 +9,64 @@ use crate::domain::event::{DropEvent, Location, Reason};
 use crate::domain::stack::{SampledStack, SampledStacks};
 use crate::domain::total::DropTotal;
 
-/// A drop site and a reason.
-type Place = (Arc<Location>, Arc<Reason>);
+/// A drop site and a drop reason.
+type SiteReason = (Arc<Location>, Arc<Reason>);
 
 /// The stacks of sampled drops, by drop site and reason.
 #[derive(Default)]
-pub struct Stacks {
-    places: HashMap<Place, OfPlace, RandomState>,
+pub(crate) struct Stacks {
+    sites: HashMap<SiteReason, SiteStacks, RandomState>,
     kept: usize,
 }
 
 #[derive(Default)]
-struct OfPlace {
+struct SiteStacks {
     sampled: u64,
     stacks: HashMap<Arc<[Arc<Location>]>, u64, RandomState>,
 }
 
 impl Stacks {
     /// Different stacks that are kept; samples of further ones count at their drop site only.
-    pub const MOST: usize = 16_384;
+    pub(crate) const MOST: usize = 16_384;
 
     /// Adds a sampled drop.
-    pub fn add(&mut self, event: &DropEvent<'_>) {
-        let place = (Arc::clone(&event.key.location), Arc::clone(&event.key.reason));
-        let of_place = self.places.entry(place).or_default();
-        of_place.sampled += 1;
-        match of_place.stacks.get_mut(event.stack) {
+    pub(crate) fn add(&mut self, event: &DropEvent<'_>) {
+        let site = (Arc::clone(&event.key.location), Arc::clone(&event.key.reason));
+        let of_site = self.sites.entry(site).or_default();
+        of_site.sampled += 1;
+        match of_site.stacks.get_mut(event.stack) {
             Some(samples) => *samples += 1,
             None if event.stack.is_empty() || self.kept == Self::MOST => {}
             None => {
-                of_place.stacks.insert(event.stack.into(), 1);
+                of_site.stacks.insert(event.stack.into(), 1);
                 self.kept += 1;
             }
         }
     }
 
     /// All stacks. Drop sites with the most drops come first; `drops` are the counted drops.
-    pub fn report(&self, drops: &[DropTotal]) -> Vec<SampledStacks> {
+    pub(crate) fn report(&self, drops: &[DropTotal]) -> Vec<SampledStacks> {
         let mut counted = HashMap::<(&Arc<Location>, &Arc<Reason>), u64, RandomState>::default();
         for total in drops {
             *counted.entry((&total.key.location, &total.key.reason)).or_default() += total.packets;
         }
-        let of_place = |((location, reason), of_place): (&Place, &OfPlace)| SampledStacks {
+        let of_site = |((location, reason), of_site): (&SiteReason, &SiteStacks)| SampledStacks {
             reason: Arc::clone(reason),
             location: Arc::clone(location),
             drops: counted.get(&(location, reason)).copied().unwrap_or_default(),
-            sampled: of_place.sampled,
-            stacks: of_place.most_sampled_first(),
+            sampled: of_site.sampled,
+            stacks: of_site.most_sampled_first(),
         };
-        let mut places: Vec<_> = self.places.iter().map(of_place).collect();
-        places.sort_by(|one, other| {
+        let mut sites: Vec<_> = self.sites.iter().map(of_site).collect();
+        sites.sort_by(|one, other| {
             let by_drops = other.drops.cmp(&one.drops).then(other.sampled.cmp(&one.sampled));
             by_drops.then(one.location.address.cmp(&other.location.address))
         });
-        places
+        sites
     }
 }
 
-impl OfPlace {
+impl SiteStacks {
     fn most_sampled_first(&self) -> Vec<SampledStack> {
         let stack = |(functions, samples): (&Arc<_>, &u64)| SampledStack {
             functions: Arc::clone(functions),
@@ -127,7 +127,7 @@ mod tests {
             more: 0,
         };
         let report = stacks.report(&[total(&here, 1_000), total(&here, 24), total(&there, 7)]);
-        let sums: Vec<_> = report.iter().map(|place| (place.drops, place.sampled)).collect();
+        let sums: Vec<_> = report.iter().map(|site| (site.drops, site.sampled)).collect();
         assert_eq!(sums, [(1_024, 10), (7, 1)]);
         let samples: Vec<_> =
             report[0].stacks.iter().map(|stack| (stack.samples, stack.functions[1].address)).collect();

@@ -8,12 +8,12 @@ use foldhash::fast::RandomState;
 use crate::domain::event::{DropEvent, NamedKey, Origin};
 use crate::domain::total::{DropTotal, OverflowTotal};
 
-/// Largest number of places that are counted separately.
-const MAX_PLACES: usize = 1 << 16;
+/// Largest number of aggregation keys that are counted separately.
+const MAX_KEYS: usize = 1 << 16;
 
 /// Sums by key.
 #[derive(Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     totals: HashMap<Arc<NamedKey>, DropTotal, RandomState>,
     /// Packets and bytes of the drops whose key found no room.
     beyond: (u64, u64),
@@ -21,7 +21,7 @@ pub struct Tally {
 
 impl Tally {
     /// Adds an event.
-    pub fn add(&mut self, event: &DropEvent<'_>) {
+    pub(crate) fn add(&mut self, event: &DropEvent<'_>) {
         let bytes = u64::from(event.length);
         if let Some(total) = self.totals.get_mut(event.key) {
             total.packets += 1;
@@ -29,7 +29,7 @@ impl Tally {
             total.first_seen = total.first_seen.min(event.timestamp);
             total.last_seen = total.last_seen.max(event.timestamp);
             total.seen_by = Origin::united(total.seen_by, event.seen_by);
-        } else if self.totals.len() < MAX_PLACES {
+        } else if self.totals.len() < MAX_KEYS {
             let total = DropTotal {
                 key: Arc::clone(event.key),
                 packets: 1,
@@ -46,7 +46,7 @@ impl Tally {
     }
 
     /// Returns the totals by key, and the totals of the drops that found no room.
-    pub fn into_totals(self) -> (Vec<DropTotal>, Vec<OverflowTotal>) {
+    pub(crate) fn into_totals(self) -> (Vec<DropTotal>, Vec<OverflowTotal>) {
         let (packets, bytes) = self.beyond;
         let beyond = (packets > 0).then_some(OverflowTotal { reason: None, packets, bytes: Some(bytes) });
         (self.totals.into_values().collect(), beyond.into_iter().collect())

@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Session;
-use super::follow::BATCH;
+use super::backend::Way;
 use super::outlet::{Consumer, Outlet};
 use crate::backend::counters::beside::{CountersBeside, Pace, Readings, Which};
-use crate::backend::net_dm;
 use crate::domain::reconciliation::Reconciliation;
 use crate::domain::report::SourceReport;
 use crate::domain::total::{DropTotal, OverflowTotal};
@@ -87,19 +86,15 @@ impl Session {
 
     /// Reads the counters for the last time, and the reports of the backends meanwhile. Called before the backends stop,
     /// so that each drop that the counters count is among the totals.
-    pub(super) async fn read_counters(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<(), net_dm::Error> {
-        let Some(beside) = &self.beside else { return Ok(()) };
+    pub(super) async fn read_counters(&mut self, outlet: &mut Outlet<'_, impl Consumer>) -> Result<()> {
+        let Self { beside: Some(beside), running, normaliser, started, .. } = self else { return Ok(()) };
+        let mut way = Way { normaliser, union: None, outlet, started: *started };
         let mut done = beside.thread.reading();
         loop {
             tokio::select! {
                 biased;
                 _ = &mut done => return Ok(()),
-                () = tokio::time::sleep(AWAIT_INTERVAL) => {}
-            }
-            self.read_alerts(self.now(), BATCH, outlet)?;
-            let limit = BATCH.min(outlet.consumer.wanted());
-            if limit > 0 {
-                self.read_records(self.now(), limit, outlet);
+                () = tokio::time::sleep(AWAIT_INTERVAL) => running.keep_up(&mut way)?,
             }
         }
     }

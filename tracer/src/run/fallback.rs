@@ -1,102 +1,9 @@
-//! The capture backends in the fallback order: each is tried where the one above it is not available.
+//! The capture backends that are not available: each is tried where the one above it in the fallback order is not.
 
 use std::fmt;
 
-use crate::backend::ebpf::Mode;
-use crate::backend::net_dm::AlertMode;
-use crate::backend::{TOTALS_BACKENDS, TotalsBackend};
+use super::backend::CaptureBackend;
 use crate::domain::unavailable::Unavailable;
-
-/// One capture backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CaptureBackend {
-    /// The BPF program on `kfree_skb`, attached in this mode.
-    Ebpf(Mode),
-    /// The kernel's drop monitor, in this mode.
-    NetDm(AlertMode),
-    /// A backend that reports only totals.
-    Totals(&'static TotalsBackend),
-    /// The kernel program and the drop monitor at once. It is not in the fallback order: it is used only on request.
-    Both(Mode, AlertMode),
-}
-
-impl CaptureBackend {
-    /// The fallback order, best first.
-    pub const FALLBACK_ORDER: [Self; 4 + TOTALS_BACKENDS.len()] = {
-        let mut order = [Self::Ebpf(Mode::TpBtf); 4 + TOTALS_BACKENDS.len()];
-        order[1] = Self::Ebpf(Mode::RawTracepoint);
-        order[2] = Self::NetDm(AlertMode::Packet);
-        order[3] = Self::NetDm(AlertMode::Summary);
-        let mut at = 0;
-        while at < TOTALS_BACKENDS.len() {
-            order[4 + at] = Self::Totals(TOTALS_BACKENDS[at]);
-            at += 1;
-        }
-        order
-    };
-
-    /// The source's name in JSON.
-    pub const fn source(self) -> &'static str {
-        match self {
-            Self::Ebpf(_) => "ebpf",
-            Self::NetDm(_) => "net_dm",
-            Self::Totals(backend) => backend.source,
-            Self::Both(..) => "both",
-        }
-    }
-
-    /// The mode's name in JSON.
-    pub const fn mode(self) -> &'static str {
-        match self {
-            Self::Ebpf(mode) => mode.name(),
-            Self::NetDm(mode) => mode.name(),
-            Self::Totals(backend) => backend.mode,
-            Self::Both(Mode::RawTracepoint, AlertMode::Packet) => "raw_tracepoint+packet",
-            Self::Both(Mode::RawTracepoint, AlertMode::Summary) => "raw_tracepoint+summary",
-            Self::Both(_, AlertMode::Packet) => "tp_btf+packet",
-            Self::Both(_, AlertMode::Summary) => "tp_btf+summary",
-        }
-    }
-
-    /// The losses that the backend cannot see.
-    pub const fn cannot_see(self) -> &'static str {
-        match self {
-            Self::Ebpf(_) | Self::Both(..) => {
-                "connections that a listener refuses, losses in network cards and drivers, XDP_DROP in a driver; counters beside show most"
-            }
-            Self::NetDm(_) => "as ebpf, and frames that XDP programs fail to pass on",
-            Self::Totals(_) => "losses that no counter in /proc/net counts",
-        }
-    }
-
-    /// The facts that the backend lacks, compared with the best one.
-    pub const fn loses(self) -> &'static str {
-        match self {
-            Self::Ebpf(Mode::RawTracepoint) | Self::Both(Mode::RawTracepoint, _) => {
-                "time: each drop costs several times as much"
-            }
-            Self::Ebpf(_) | Self::Both(..) => "nothing",
-            Self::NetDm(AlertMode::Packet) => {
-                "namespaces, packets without a MAC header, and under load drops, which it counts"
-            }
-            Self::NetDm(AlertMode::Summary) => {
-                "reasons, interfaces, bytes, single drops, and some drops without a count"
-            }
-            Self::Totals(backend) => backend.loses,
-        }
-    }
-
-    /// Whether the backend reports single drops, and not only sums.
-    pub fn reports_single_drops(self) -> bool {
-        !matches!(self, Self::NetDm(AlertMode::Summary) | Self::Totals(_) | Self::Both(_, AlertMode::Summary))
-    }
-}
-
-impl fmt::Display for CaptureBackend {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.source(), self.mode())
-    }
-}
 
 /// A backend that is not available.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +54,8 @@ impl fmt::Display for NoneAvailable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::ebpf::Mode;
+    use crate::backend::net_dm::AlertMode;
 
     fn unavailable(causes: &[&str]) -> UnavailableBackends {
         let unavailable = CaptureBackend::FALLBACK_ORDER.into_iter().zip(causes);
@@ -179,12 +88,5 @@ mod tests {
         }]))
         .to_string();
         assert!(text.contains("`--source auto`") && text.ends_with(": no such family"), "{text}");
-    }
-
-    #[test]
-    fn first_three_backends_report_single_drops() {
-        let reports = CaptureBackend::FALLBACK_ORDER.map(CaptureBackend::reports_single_drops);
-        assert_eq!(reports[..4], [true, true, true, false]);
-        assert!(reports[4..].iter().all(|reports| !reports));
     }
 }

@@ -1,49 +1,50 @@
 //! One run: its backend, the names of this kernel, the loop that passes drops to their consumer, and the end of the
 //! run.
 
+mod backend;
 mod beside;
-mod both;
 mod fallback;
 mod follow;
 mod outlet;
 mod retransmits;
-mod running;
 mod start;
 mod stop;
+mod workload;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-pub use fallback::{CaptureBackend, NoneAvailable, UnavailableBackend, UnavailableBackends};
+pub use backend::{CaptureBackend, EventNeed, Options, WantedOwners};
+pub(crate) use backend::{explained, least, try_out};
+pub use fallback::{NoneAvailable, UnavailableBackend, UnavailableBackends};
 pub use follow::follow;
 pub use outlet::{Consumer, TotalsOnly};
-pub(crate) use start::explained;
-pub use start::{EventNeed, Options, WantedOwners};
 pub use stop::Stop;
 #[cfg(feature = "top")]
 pub(crate) use stop::watched;
+pub use workload::{Workload, become_workload, exit_code_of, raise_open_files};
 
 use crate::domain::attribution::AttributionLedger;
-use crate::domain::dedupe::Moment;
+use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::Timestamp;
 use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::report::{Host, SourceReport, StatReport};
 use crate::identity::netns::Watcher;
 use crate::kernel::own_netlink;
+use crate::pipeline::material::Material;
 use crate::pipeline::normalise::Normaliser;
-use crate::pipeline::union::unite;
+use crate::pipeline::refused::explain;
+use crate::pipeline::union::Union;
+use backend::{Counted, Running, moment};
 use beside::Beside;
-use retransmits::Retransmits;
-use running::{Ebpf, NetDm, Parts, Running};
 
 /// Interval of slow tasks: real time for the backends, the kernel program's totals, the kernel's own counters.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A running backend, and the names of its numbers.
 pub struct Session {
-    backend: CaptureBackend,
     /// The backends that were tried before.
     unavailable: UnavailableBackends,
     running: Running,
@@ -51,15 +52,11 @@ pub struct Session {
     attribution: bool,
     /// Processes of sockets are asked for.
     names_processes: bool,
-    /// Times at which the kernel program's records and the drop monitor's alerts were last read to their end.
-    read_at: [Moment; 2],
     /// The consumer failed, and gets no more drops.
     has_failed: bool,
     normaliser: Normaliser,
     /// The kernel's counters, if they are read beside a backend.
     beside: Option<Beside>,
-    /// Retransmissions, if they are asked for.
-    retransmits: Option<Retransmits>,
     /// The watcher ends with the session.
     _namespaces: Option<Watcher>,
     host: Host,
@@ -93,11 +90,7 @@ impl Session {
 
     /// The backend of the session; where another process runs the drop monitor, with that process's mode.
     pub fn backend(&self) -> CaptureBackend {
-        match (self.backend, self.running.net_dm()) {
-            (CaptureBackend::Both(mode, _), Some(net_dm)) => CaptureBackend::Both(mode, net_dm.source.mode()),
-            (_, Some(net_dm)) => CaptureBackend::NetDm(net_dm.source.mode()),
-            (backend, None) => backend,
-        }
+        self.running.backend()
     }
 
     /// Whether this kernel has the core reason with this name.
@@ -112,46 +105,23 @@ impl Session {
 
     /// Whether drops are counted by flow.
     pub fn counts_flows(&self) -> bool {
-        self.running.ebpf().is_some_and(|ebpf| ebpf.source.flow_facts() != 0)
+        self.running.flow_facts() != 0
     }
 
     /// The totals so far.
     pub fn stat_report(&mut self) -> Result<StatReport> {
-        let (mut sources, mut drops, mut overflow) = (vec![], vec![], vec![]);
         self.normaliser.refresh();
         // Before the drops, so that each drop that the counters count is among them.
         let readings = self.beside.as_ref().map(Beside::latest);
-        let Self { running, normaliser, retransmits, .. } = self;
-        let Parts { ebpf, net_dm, totals: named, .. } = running.parts();
-        let mut retransmissions = None;
-        let has_ebpf = ebpf.is_some();
-        if let Some(Ebpf { source, drained, .. }) = ebpf {
-            let flows = source.flow_facts();
-            let totals = source.totals()?;
-            normaliser.learn_processes(totals, self.duration.is_some());
-            drops.extend(if flows == 0 { normaliser.totals(totals) } else { normaliser.flows(totals, flows) });
-            overflow.extend(normaliser.overflow(totals));
-            sources.push(source.report(*drained));
-            retransmissions = retransmits.as_ref().map(|found| found.report(source.segments(), &drops));
-        }
-        if let Some(NetDm { source, .. }) = net_dm {
-            sources.push(source.report());
-            let reported = normaliser.net_dm_totals(source.totals());
-            if has_ebpf {
-                // Drops that the kernel program counted without their key would count twice.
-                drops = unite(drops, if overflow.is_empty() { reported } else { vec![] });
-            } else {
-                drops = reported;
-                overflow = normaliser.net_dm_overflow(source.totals());
-            }
-        }
-        if let Some(named) = named {
-            sources.push(named.report());
-            drops.extend(named.totals());
-        }
+        let counted = self.running.counted(self.duration.is_some(), &mut self.normaliser)?;
+        let Counted { sources, drops, overflow, retransmissions, mut refused } = counted;
         let outside = self.beside.as_ref().zip(readings.as_deref());
-        let outside = outside.map(|(beside, readings)| beside.reconcile(readings, &sources, &drops, &overflow));
-        let attribution = (has_ebpf && self.attribution).then(|| AttributionLedger::of(&drops, &overflow));
+        let mut outside = outside.map(|(beside, readings)| beside.reconcile(readings, &sources, &drops, &overflow));
+        if let (Some(refused), Some(outside)) = (&mut refused, &mut outside) {
+            explain(refused, outside);
+        }
+        let attribution =
+            (self.attribution && self.running.reports_owners()).then(|| AttributionLedger::of(&drops, &overflow));
         let flows = self.counts_flows().then(|| FlowLedger::of(&drops, &overflow));
         Ok(StatReport {
             host: self.host.clone(),
@@ -161,40 +131,58 @@ impl Session {
             sources,
             drops,
             overflow,
+            hidden: vec![],
             own_netlink_drops: own_netlink::drops().ok(),
             stacks: None,
             attribution,
             flows,
             retransmissions,
+            refused,
             outside,
+            past: None,
         })
     }
 
     /// The ledgers of the sources.
     pub fn source_reports(&mut self) -> Result<Vec<SourceReport>> {
-        let mut reports = vec![];
-        let Self { running, normaliser, .. } = self;
-        let Parts { ebpf, net_dm, totals, .. } = running.parts();
-        if let Some(Ebpf { source, drained, .. }) = ebpf {
-            source.totals()?;
-            let held_back = normaliser.held_back(source.held_back()?, |location| source.trap(location));
-            reports.push(SourceReport { held_back, ..source.report(*drained) });
-        }
-        reports.extend(net_dm.map(|net_dm| net_dm.source.report()));
-        reports.extend(totals.map(|totals| totals.report()));
-        Ok(reports)
+        self.running.reports(&mut self.normaliser)
+    }
+
+    /// Leading bytes of each packet in the kernel program's records.
+    pub fn captured(&self) -> usize {
+        self.running.captured()
+    }
+
+    /// The ledger of the join of two sources; absent where one source runs, or the sources are not joined.
+    pub fn union_ledger(&self) -> Option<DedupeLedger> {
+        self.union().map(Union::ledger)
+    }
+
+    /// The join of both sources, if they are joined.
+    pub const fn union(&self) -> Option<&Union> {
+        self.running.union()
+    }
+
+    /// The counts of both sources, for a comparison; absent where only one source runs. Called after [`Session::stop`].
+    pub fn comparable(&mut self) -> Result<Option<Material>> {
+        self.running.material(&mut self.normaliser)
+    }
+
+    /// The time since the start, by the union's clock.
+    fn now(&self) -> Moment {
+        moment(self.started)
     }
 
     /// Warns, where owners are asked for, that this backend does not report them.
     pub fn warn_of_missing_owners(&self) {
-        if self.attribution && self.running.ebpf().is_none() {
+        if self.attribution && !self.running.reports_owners() {
             tracing::warn!("{}: whose packets were dropped is unknown; the BPF program reports it", self.backend());
         }
     }
 
     /// Warns why some owners have no names.
     pub fn warn_of_unknown_owners(&self) {
-        if !(self.attribution || self.names_processes) || self.running.ebpf().is_none() {
+        if !(self.attribution || self.names_processes) || !self.running.reports_owners() {
             return;
         }
         for limit in self.normaliser.limits_of_owners() {
@@ -204,7 +192,7 @@ impl Session {
 
     /// Warns once that drop sites have no names, with the cause.
     pub fn warn_of_hidden_addresses(&self) {
-        if !matches!(self.running, Running::Totals(_)) && self.normaliser.hides_addresses() {
+        if self.backend().sees_drops() && self.normaliser.hides_addresses() {
             tracing::warn!(
                 "the kernel hides its addresses from this process, so drop sites are shown as addresses; grant \
                  CAP_SYSLOG; where kernel.kptr_restrict is 2, set it to 1 as well"

@@ -11,7 +11,7 @@ use crate::domain::event::{Kind, NamedKey, reason_name};
 use crate::domain::retransmit::{DropsFollowed, Loss, RetransmitEvent, RetransmitLedger, RetransmitReport};
 use crate::domain::total::DropTotal;
 use crate::pipeline::normalise::Normaliser;
-use crate::pipeline::retransmit::{Counts, Join, OfPlace, Place, SentAgain, dropped, retransmitted};
+use crate::pipeline::retransmit::{Counts, Join, SentAgain, SiteCounts, SiteReason, dropped, retransmitted};
 
 /// Reasons that need not lose a segment: the receiver has its bytes, or another host is to get the packet. Kernels without
 /// `TCP_OLD_SEQUENCE` use `TCP_INVALID_SEQUENCE` for bytes that the receiver has, too (`tcp_validate_incoming`).
@@ -98,26 +98,26 @@ impl Retransmits {
 
     /// The account, and the drops at each drop site with each reason.
     pub(super) fn report(&self, counts: SegmentCounts, drops: &[DropTotal]) -> RetransmitReport {
-        let mut counted = HashMap::<Place, u64, RandomState>::default();
+        let mut counted = HashMap::<SiteReason, u64, RandomState>::default();
         for total in drops.iter().filter(|total| total.key.kind.is_packet()) {
             *counted.entry((total.key.location.clone(), total.key.reason.clone())).or_default() += total.packets;
         }
-        let known = self.join.places();
+        let known = self.join.sites();
         // A drop for whose row there was no room has a record, too.
-        for (place, OfPlace { followed, not_followed }) in &known {
-            let drops = counted.entry(place.clone()).or_default();
+        for (site, SiteCounts { followed, not_followed }) in &known {
+            let drops = counted.entry(site.clone()).or_default();
             *drops = (*drops).max(followed + not_followed);
         }
-        let of_place = |(place, drops): (Place, u64)| {
-            let known = known.get(&place).copied().unwrap_or_default();
-            let (location, reason) = place;
+        let of_site = |(site, drops): (SiteReason, u64)| {
+            let known = known.get(&site).copied().unwrap_or_default();
+            let (location, reason) = site;
             DropsFollowed { reason, location, drops, followed: known.followed, not_followed: known.not_followed }
         };
-        let mut places: Vec<_> = counted.into_iter().map(of_place).collect();
-        places.sort_by(|one, other| {
+        let mut sites: Vec<_> = counted.into_iter().map(of_site).collect();
+        sites.sort_by(|one, other| {
             let by_drops = other.followed.cmp(&one.followed).then(other.drops.cmp(&one.drops));
             by_drops.then(one.location.address.cmp(&other.location.address))
         });
-        RetransmitReport { ledger: self.ledger(counts), places }
+        RetransmitReport { ledger: self.ledger(counts), sites }
     }
 }

@@ -7,24 +7,28 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
 use signal_hook::flag;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::workload::Workload;
 use crate::render::output::{Output, end_flag};
 
 /// Events that end a run: Ctrl-C, a request to terminate, a terminal that is closed, or the end of its duration.
 pub struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
+    interrupt: Signals,
+    terminate: Signals,
     /// SIGHUP; absent where the caller handles it, or the parent process ignores it (`nohup`).
-    hangup: Option<Signal>,
+    hangup: Option<Signals>,
     /// The output, if it has a reader that may go away: a pipe, a socket, a terminal.
     output: Option<AsyncFd<OwnedFd>>,
     deadline: Option<Instant>,
     duration: Option<Duration>,
+    /// The command with which the run ends.
+    workload: Option<Workload>,
 }
 
 impl Stop {
@@ -42,6 +46,7 @@ impl Stop {
             output: None,
             deadline: None,
             duration,
+            workload: None,
         })
     }
 
@@ -58,6 +63,34 @@ impl Stop {
         Self { hangup: None, ..self }
     }
 
+    /// Ends the run with a command instead. Signals are passed on to the command, and the end of the duration terminates it.
+    pub fn with_workload(&mut self, workload: Workload) {
+        self.workload = Some(workload);
+    }
+
+    /// Waits for the end of the command, if the run has one, and returns the command.
+    pub async fn finished(&mut self) -> Option<Workload> {
+        self.wait_for_workload().await;
+        self.workload.take()
+    }
+
+    async fn wait_for_workload(&mut self) {
+        while let Some(workload) = &mut self.workload {
+            let signal = tokio::select! {
+                biased;
+                () = workload.wait() => return,
+                _ = self.interrupt.recv() => Signal::INT,
+                _ = self.terminate.recv() => Signal::TERM,
+                () = hung_up(&mut self.hangup) => Signal::HUP,
+                () = elapsed(self.deadline) => Signal::TERM,
+            };
+            if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                self.deadline = None;
+            }
+            workload.pass(signal);
+        }
+    }
+
     /// Starts the duration of the run.
     pub fn start_clock(&mut self) {
         // A time beyond the clock's range is no end at all.
@@ -66,6 +99,9 @@ impl Stop {
 
     /// Waits for the end.
     pub async fn wait(&mut self) {
+        if self.workload.is_some() {
+            return self.wait_for_workload().await;
+        }
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -76,7 +112,7 @@ impl Stop {
     }
 }
 
-async fn hung_up(hangup: &mut Option<Signal>) {
+async fn hung_up(hangup: &mut Option<Signals>) {
     match hangup {
         Some(signal) => _ = signal.recv().await,
         None => pending().await,

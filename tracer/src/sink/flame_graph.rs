@@ -11,7 +11,7 @@ use crate::outside::printable;
 use crate::render::html::Escaped;
 
 /// Draws the call stacks of the last report.
-pub struct StatFlameGraph<W> {
+pub(crate) struct StatFlameGraph<W> {
     out: W,
     /// The drops are those of a recording, not a sample.
     is_recorded: bool,
@@ -19,7 +19,7 @@ pub struct StatFlameGraph<W> {
 
 impl<W: Write> StatFlameGraph<W> {
     /// Writes to `out`. `is_recorded` if the drops are those of a recording, and not a sample.
-    pub fn new(out: W, is_recorded: bool) -> Self {
+    pub(crate) fn new(out: W, is_recorded: bool) -> Self {
         Self { out, is_recorded }
     }
 }

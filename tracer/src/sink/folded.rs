@@ -12,13 +12,13 @@ use crate::domain::stack::SampledStacks;
 use crate::outside::printable;
 
 /// Shows the call stacks of the last report as folded lines.
-pub struct StatFolded<W> {
+pub(crate) struct StatFolded<W> {
     out: W,
 }
 
 impl<W: Write> StatFolded<W> {
     /// Writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(crate) fn new(out: W) -> Self {
         Self { out }
     }
 }
@@ -35,13 +35,13 @@ impl<W: Write> StatSink for StatFolded<W> {
     }
 }
 
-/// The folded stacks. Stacks that differ only in the places within functions are one.
-pub(super) fn folded(places: &[SampledStacks]) -> BTreeMap<String, u64> {
+/// The folded stacks. Stacks that differ only in the offsets within functions are one.
+pub(super) fn folded(sites: &[SampledStacks]) -> BTreeMap<String, u64> {
     let mut lines = BTreeMap::new();
-    for place in places {
-        for stack in &place.stacks {
+    for site in sites {
+        for stack in &site.stacks {
             let mut line: String = stack.functions.iter().rev().map(|location| function(location) + ";").collect();
-            line.push_str(&dimension::reason(&place.reason).replace(';', ":"));
+            line.push_str(&dimension::reason(&site.reason).replace(';', ":"));
             *lines.entry(line).or_default() += stack.samples;
         }
     }

@@ -1,11 +1,16 @@
 //! Sinks show counts and events, and change none of them. Each format has a folder or a file, and is registered here: a
 //! variant of [`StatFormat`] or [`TraceFormat`] that `--format` takes, and the sink that it stands for.
 
+mod csv;
 mod dtr;
 #[cfg(feature = "html")]
 mod flame_graph;
 mod folded;
+#[cfg(feature = "agent")]
+pub(crate) mod history;
 mod json;
+#[cfg(feature = "html")]
+mod page;
 mod pcapng;
 #[cfg(test)]
 mod pcapng_tests;
@@ -19,21 +24,29 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+pub(crate) use self::csv::StatCsv;
 pub use dtr::Dtr;
 #[cfg(feature = "html")]
-pub use flame_graph::StatFlameGraph;
-pub use folded::StatFolded;
-pub(crate) use json::Account;
-pub use json::{CompareJson, RawJson, RawOptions, ReconcileJson, StatJson, TraceJson, drop_fields};
+pub(crate) use flame_graph::StatFlameGraph;
+pub(crate) use folded::StatFolded;
+#[cfg(feature = "otlp")]
+pub(crate) use json::drop_fields;
+pub(crate) use json::{Account, CompareJson, RawJson, ReconcileJson, StatJson};
+pub use json::{RawOptions, TraceJson};
+#[cfg(feature = "html")]
+pub(crate) use page::StatPage;
 
 pub use pcapng::Pcapng;
-pub(crate) use text::ledger_lines;
-pub use text::{
-    CompareText, ReconcileText, Recorded, StatOptions, StatText, TraceText, TraceTextOptions, drop_sentence,
-    packet_sentence,
-};
 #[cfg(feature = "top")]
-pub(crate) use text::{LedgerLine, verdict};
+pub(crate) use text::LedgerLine;
+#[cfg(feature = "otlp")]
+pub(crate) use text::drop_sentence;
+#[cfg(feature = "top")]
+pub(crate) use text::local_span;
+#[cfg(any(feature = "html", feature = "top"))]
+pub(crate) use text::verdict;
+pub(crate) use text::{CompareText, ReconcileText, StatText, history_lines, ledger_lines, local_zone, packet_sentence};
+pub use text::{Recorded, StatOptions, TraceText, TraceTextOptions};
 
 use crate::backend::dtr::Records;
 use crate::dimension::Dimensions;
@@ -42,7 +55,7 @@ use crate::domain::bracket::ReconcileReport;
 use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::domain::reconciliation::Reconciliation;
-use crate::domain::report::{CompareReport, Host, SourceReport, StatReport};
+use crate::domain::report::{CompareReport, HiddenDrops, Host, SourceReport, StatReport};
 use crate::domain::retransmit::{RetransmitEvent, RetransmitLedger};
 use crate::pipeline::normalise::BlockNames;
 use crate::render::output::Output;
@@ -55,6 +68,11 @@ pub enum StatFormat {
     Text,
     /// For programs: one JSON document per line
     Json,
+    /// For spreadsheets: comma-separated values, one line for each row
+    Csv,
+    /// A page for a browser, in one file
+    #[cfg(feature = "html")]
+    Html,
     /// Call stacks as folded lines, for programs that draw flame graphs
     Folded,
     /// Call stacks as a flame graph
@@ -68,26 +86,36 @@ impl StatFormat {
         match self {
             Self::Text => Box::new(StatText::new(output, options)),
             Self::Json => Box::new(StatJson::new(output, options.sort, options.by.unwrap_or_else(Dimensions::usual))),
+            Self::Csv => Box::new(StatCsv::new(output, options.sort, options.by.unwrap_or_else(Dimensions::usual))),
+            #[cfg(feature = "html")]
+            Self::Html => Box::new(StatPage::new(output, options)),
             Self::Folded => Box::new(StatFolded::new(output)),
             #[cfg(feature = "html")]
             Self::Svg => Box::new(StatFlameGraph::new(output, options.recorded.is_some())),
         }
     }
 
-    /// The same form of single drops; `None` for a form of call stacks and nothing else.
-    pub const fn of_drops(self) -> Option<TraceFormat> {
+    /// The same form of single drops; `None` for a form of totals or of call stacks alone.
+    pub(crate) const fn of_drops(self) -> Option<TraceFormat> {
         match self {
             Self::Text => Some(TraceFormat::Text),
             Self::Json => Some(TraceFormat::Json),
-            Self::Folded => None,
+            Self::Csv | Self::Folded => None,
             #[cfg(feature = "html")]
-            Self::Svg => None,
+            Self::Html | Self::Svg => None,
         }
     }
 
     /// Whether the form shows call stacks and nothing else.
-    pub const fn is_of_stacks(self) -> bool {
-        self.of_drops().is_none()
+    pub(crate) const fn is_of_stacks(self) -> bool {
+        match self {
+            Self::Text | Self::Json | Self::Csv => false,
+            Self::Folded => true,
+            #[cfg(feature = "html")]
+            Self::Html => false,
+            #[cfg(feature = "html")]
+            Self::Svg => true,
+        }
     }
 }
 
@@ -107,7 +135,7 @@ pub enum TraceFormat {
 
 impl TraceFormat {
     /// The form that the name of a file asks for: a recording by `.dtr`, a packet capture by `.pcapng`, compressed or not.
-    pub fn of_name(file: &Path) -> Option<Self> {
+    pub(crate) fn of_name(file: &Path) -> Option<Self> {
         let name = file.file_name()?.to_str()?;
         let inner = Path::new(name.strip_suffix(".zst").unwrap_or(name));
         match inner.extension()?.to_str()? {
@@ -118,8 +146,11 @@ impl TraceFormat {
     }
 
     /// Whether the form is not text, so that a terminal must not get it.
-    pub fn is_binary(self) -> bool {
-        !matches!(self, Self::Text | Self::Json)
+    pub(crate) fn is_binary(self) -> bool {
+        match self {
+            Self::Text | Self::Json => false,
+            Self::Dtr | Self::Pcapng => true,
+        }
     }
 
     /// The sink of single drops in this form. `captured` counts the leading bytes that records have.
@@ -145,6 +176,8 @@ pub struct RunEnd<'r> {
     pub attribution: Option<&'r AttributionLedger>,
     /// The ledger of the join of two backends.
     pub union: Option<&'r DedupeLedger>,
+    /// Drops with a record that was not to be shown.
+    pub hidden: &'r [HiddenDrops],
     /// The account of retransmissions; absent where they are not asked for.
     pub retransmissions: Option<&'r RetransmitLedger>,
     /// The kernel's counters beside the backend; absent where they are not read.
@@ -160,13 +193,13 @@ pub trait StatSink {
 }
 
 /// A sink of a comparison of two backends.
-pub trait CompareSink {
+pub(crate) trait CompareSink {
     /// Shows the comparison, and passes all output to the system.
     fn report(&mut self, report: &CompareReport) -> io::Result<()>;
 }
 
 /// A sink of the kernel's counters beside the drops.
-pub trait ReconcileSink {
+pub(crate) trait ReconcileSink {
     /// Shows the counters, and passes all output to the system.
     fn report(&mut self, report: &ReconcileReport) -> io::Result<()>;
 }

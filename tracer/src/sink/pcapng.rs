@@ -200,8 +200,8 @@ const fn halves(nanoseconds: u64) -> u64 {
     nanoseconds.rotate_left(32)
 }
 
-/// Puts the packet's bytes in place of those in `to`, and returns the type of the header that they start with, and how
-/// many bytes the packet has more than [`DropEvent::length`].
+/// Replaces the bytes in `to` with the packet's, and returns the type of the header that they start with, and how many
+/// bytes the packet has more than [`DropEvent::length`].
 fn put(to: &mut Vec<u8>, event: &DropEvent<'_>) -> (DataLink, usize) {
     to.clear();
     let (protocol, bytes) = (event.key.protocol, event.bytes);

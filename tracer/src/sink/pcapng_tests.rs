@@ -75,7 +75,7 @@ fn tag_is_put_back_where_it_was() {
     let frame = DropEvent { facts, ..event(&key, PacketStart::Mac, &bytes) };
     let tagged = [&bytes[..12], &[0x81, 0, 0x20, 5], &bytes[12..]].concat();
     assert_eq!(packet(frame), (ETHERNET, 94, tagged));
-    // Without a link header there is no place for it.
+    // Without a link header there is no room for it.
     let bare = DropEvent { facts, ..event(&key, PacketStart::Network, &bytes[14..]) };
     assert_eq!(packet(bare), (RAW, 90, bytes[14..].to_vec()));
     assert_eq!(

@@ -1,5 +1,8 @@
 //! Sample reports and drops for the tests of sinks.
 
+mod retransmits;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,22 +13,23 @@ use crate::domain::dedupe::{AloneLedger, DedupeLedger, ObservationLedger};
 use crate::domain::event::{Location, NamedKey, Origin, Reason, Symbol, Timestamp};
 use crate::domain::facts::Role;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger, NetDmLedger};
-use crate::domain::owner::Owner;
+use crate::domain::owner::{Owner, Process};
+use crate::domain::refused::{Refusal, RefusedReport, RefusedSyns};
 use crate::domain::report::{CompareReport, HeldBack, Host, SourceReport, StatReport};
-use crate::domain::retransmit::{Cause, DropsFollowed, Loss, RetransmitEvent, RetransmitLedger, RetransmitReport};
 use crate::domain::stack::{SampledStack, SampledStacks};
 use crate::domain::total::{DropTotal, OverflowTotal};
+pub(super) use retransmits::{retransmission, retransmissions};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const NEW_YEAR: Timestamp = Timestamp(1_767_225_600_000_000_000);
 pub(crate) const HOME: u32 = 4_026_531_833;
 const SECOND: u64 = 1_000_000_000;
 
-pub(super) fn host() -> Host {
+pub(crate) fn host() -> Host {
     Host { name: "lab-1".into(), kernel: "6.18.44".into() }
 }
 
-pub(super) fn reason(value: u32, subsystem: &str, name: &str) -> Arc<Reason> {
+pub(crate) fn reason(value: u32, subsystem: &str, name: &str) -> Arc<Reason> {
     Arc::new(Reason { value: Some(value), subsystem: subsystem.into(), name: name.into() })
 }
 
@@ -77,7 +81,7 @@ pub(super) fn stacks() -> Vec<SampledStacks> {
 }
 
 /// The key of a packet for a container of a pod.
-pub(super) fn owned_key() -> NamedKey {
+pub(crate) fn owned_key() -> NamedKey {
     let owner = Owner {
         cgroup: Some("/kubepods/pod1/2".into()),
         container: Some("nginx".into()),
@@ -101,7 +105,7 @@ fn total(key: NamedKey, packets: u64, bytes: u64, last_second: u64) -> DropTotal
 }
 
 /// Seven aggregation keys, from common ones to those with the longest columns.
-pub(super) fn totals() -> Vec<DropTotal> {
+pub(crate) fn totals() -> Vec<DropTotal> {
     let device = |name: Option<&str>, ifindex| NamedKey { interface: name.map(Into::into), ifindex, ..key() };
     let long = location("nft_do_chain_inet_ingress_with_a_name_beyond_all_reason.constprop.0", 0x5, Some("nf_tables"));
     vec![
@@ -182,14 +186,14 @@ pub(crate) fn overflow() -> Vec<OverflowTotal> {
 /// A report whose ledger balances.
 pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> StatReport {
     let accounted = drops.iter().map(|total| total.packets).sum();
-    let without_place = overflow.iter().map(|total| total.packets).sum();
+    let without_key = overflow.iter().map(|total| total.packets).sum();
     let ledger = EbpfLedger {
         nested: 0,
         unknown_netns: 0,
         unrecorded: 0,
-        hits: accounted + without_place,
+        hits: accounted + without_key,
         accounted,
-        overflow: without_place,
+        overflow: without_key,
         filtered: 0,
         qdisc_unmatched: None,
         missed: 0,
@@ -203,58 +207,16 @@ pub(crate) fn report(drops: Vec<DropTotal>, overflow: Vec<OverflowTotal>) -> Sta
         sources: vec![SourceReport { mode: "tp_btf", ledger: Ledger::Ebpf(ledger), held_back: vec![] }],
         drops,
         overflow,
+        hidden: vec![],
         own_netlink_drops: Some(0),
         stacks: None,
         attribution: None,
         flows: None,
         retransmissions: None,
+        refused: None,
         outside: None,
+        past: None,
     }
-}
-
-/// A retransmission after a drop.
-pub(super) fn retransmission() -> RetransmitEvent {
-    RetransmitEvent {
-        timestamp: NEW_YEAR,
-        source: ([10, 0, 0, 1], 5000).into(),
-        destination: ([10, 0, 0, 2], 80).into(),
-        sequence: 77,
-        length: 1448,
-        segments: 1,
-        loss: Loss::After(Cause {
-            reason: reason(12, "core", "NETFILTER_DROP"),
-            location: location("nf_hook_slow", 0xc5, None),
-            before: Duration::from_micros(203_500),
-        }),
-    }
-}
-
-/// Retransmissions after drops by a filter, and without a drop.
-pub(super) fn retransmissions() -> RetransmitReport {
-    let filter = DropsFollowed {
-        reason: reason(12, "core", "NETFILTER_DROP"),
-        location: location("nf_hook_slow", 0xc5, None),
-        drops: 12,
-        followed: 7,
-        not_followed: 3,
-    };
-    let udp = DropsFollowed {
-        reason: reason(6, "core", "SOCKET_RCVBUFF"),
-        location: location("udp_queue_rcv_one_skb", 0x1a7, None),
-        drops: 1_000,
-        followed: 0,
-        not_followed: 0,
-    };
-    let ledger = RetransmitLedger {
-        retransmissions: 11,
-        segments: 14,
-        joined: 8,
-        unmatched: 2,
-        undecided: 1,
-        lost: 0,
-        drops_lost: 0,
-    };
-    RetransmitReport { ledger, places: vec![filter, udp] }
 }
 
 /// The ledger of a trace that showed 8 of 1,000 drops.
@@ -362,4 +324,35 @@ pub(super) fn union() -> DedupeLedger {
         duplicates: 1_000,
         pending: 0,
     }
+}
+
+/// SYNs that two sockets refused.
+pub(crate) fn refused() -> RefusedReport {
+    let sources = |sources: &[(u8, u64)]| {
+        sources.iter().map(|(last, packets)| (IpAddr::from([192, 0, 2, *last]), *packets)).collect::<Vec<_>>()
+    };
+    let owner = Owner { pod: Some("shop/web".into()), container: Some("nginx".into()), ..Owner::default() };
+    let full = RefusedSyns {
+        netns: 4_026_532_201,
+        netns_name: Some("web".into()),
+        listener: ([10, 0, 0, 2], 80).into(),
+        cgroup_id: 77,
+        owner,
+        process: Some(Process { pid: 812, comm: Some("gunicorn".into()) }),
+        refusal: Refusal::AcceptQueue,
+        packets: 1_082,
+        sources: sources(&[(1, 1_000), (2, 70), (3, 4), (4, 1)]),
+    };
+    let other = RefusedSyns {
+        netns_name: None,
+        listener: "[::]:8080".parse().expect("an address"),
+        cgroup_id: 0,
+        owner: Owner::default(),
+        process: None,
+        refusal: Refusal::Other,
+        packets: 2,
+        sources: sources(&[(1, 2)]),
+        ..full.clone()
+    };
+    RefusedReport { rows: vec![full, other], refused: 1_091, filtered: 4, without_room: 3 }
 }

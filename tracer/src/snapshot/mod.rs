@@ -3,10 +3,12 @@
 //!
 //! The document contains no addresses, and no numbers of interfaces or namespaces, because they differ at each boot.
 
+mod facts;
 mod outside;
 mod take;
 #[cfg(test)]
 mod tests;
 
-pub use droptrace_base::snapshot::{Snapshot, fit, machine, read, write};
-pub use take::{Facts, take};
+pub(crate) use droptrace_base::snapshot::{fit, machine, write};
+pub(crate) use facts::Facts;
+pub(crate) use take::take;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use droptrace_base::snapshot::{Outside, OutsideCounter};
 
-use super::Facts;
+use super::facts::Facts;
 use crate::domain::reconciliation::{ReconciledCounter, Reconciliation};
 use crate::identity::devices;
 

@@ -8,46 +8,23 @@ use serde_json::{Error, Value, from_value, to_value};
 
 use droptrace_base::snapshot::{CaptureBackend, Interface, Overflow, Row, SCHEMA, Snapshot, Source, Unavailable};
 
+use super::facts::Facts;
 use super::outside::outside;
-
 use crate::dimension::{Dimensions, Elsewhere, Members};
 use crate::domain::attribution::Attribution;
 use crate::domain::event::NamedKey;
 use crate::domain::event::reason_name;
 use crate::domain::report::{SourceReport, StatReport};
 use crate::domain::total::{OverflowTotal, Total, group};
-use crate::filter::Filter;
 use crate::identity::devices::{self, Device};
 use crate::render::time::TimeText;
-use crate::run::{CaptureBackend as Way, UnavailableBackends};
 use crate::sink::Account;
-
-/// Facts that a report does not contain.
-#[derive(Clone, Debug)]
-pub struct Facts<'f> {
-    /// An identifier that distinguishes this machine from others with its name ([`super::machine`]).
-    pub machine: Option<String>,
-    /// The GNU build id of the kernel.
-    pub build_id: Option<String>,
-    /// Devices of the network namespace that droptrace runs in.
-    pub devices: &'f [Device],
-    /// Inode number of that namespace; 0 if it is unknown.
-    pub own_netns: u32,
-    /// The capture backend.
-    pub backend: Way,
-    /// Backends of a better rank that are not available.
-    pub unavailable: &'f UnavailableBackends,
-    /// The filter that selected the drops; absent for all drops.
-    pub filter: Option<&'f Filter>,
-    /// The dimensions of owners that rows have; absent for rows without owners.
-    pub owners: Option<&'f Dimensions>,
-}
 
 /// Makes the document.
 ///
 /// # Errors
 /// Fails if a sum of a ledger is beyond the numbers of JSON.
-pub fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, Error> {
+pub(crate) fn take(report: &StatReport, facts: &Facts<'_>) -> Result<Snapshot, Error> {
     Ok(Snapshot {
         schema: SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -80,7 +57,8 @@ fn unavailable(each: &crate::run::UnavailableBackend) -> Unavailable {
 
 fn overflow(total: &OverflowTotal) -> Overflow {
     let reason = total.reason.as_deref().filter(|reason| reason_name(reason).is_some());
-    let (reason, subsystem) = reason.map(|told| (told.name.to_string(), told.subsystem.to_string())).unzip();
+    let (reason, subsystem) =
+        reason.map(|reported| (reported.name.to_string(), reported.subsystem.to_string())).unzip();
     Overflow { reason, subsystem, packets: total.packets, bytes: total.bytes }
 }
 

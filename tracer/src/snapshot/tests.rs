@@ -1,4 +1,4 @@
-use droptrace_base::snapshot::{OutsideCounter, Row, RowOwner};
+use droptrace_base::snapshot::{OutsideCounter, Row, RowOwner, Snapshot, read};
 
 use super::*;
 use crate::backend::ebpf::Mode;

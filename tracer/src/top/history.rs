@@ -15,6 +15,8 @@ use crate::sink::{LedgerLine, verdict};
 pub(crate) const CELLS: usize = 24;
 /// Readings that one cell of a trend covers.
 pub(crate) const READINGS_PER_CELL: u64 = 5;
+/// Readings that a trend covers.
+pub(crate) const READINGS: u64 = READINGS_PER_CELL * CELLS as u64;
 
 /// Drops a second over time, the oldest cell first. The last cell is the mean of the readings that it has so far.
 pub(crate) type Trend = [f32; CELLS];
@@ -52,6 +54,15 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// Gives all rows their mean rate over the whole time.
+    pub(crate) fn with_mean_rates(mut self) -> Self {
+        for Entry { total, rate, .. } in &mut self.entries {
+            *rate = per_second(total.packets, self.duration);
+        }
+        self.overflow_rate = per_second(self.overflow, self.duration);
+        self
+    }
+
     /// Sets all counts to 0, as [`History::reset`] does.
     pub(crate) fn reset(&mut self) {
         for Entry { total, .. } in &mut self.entries {
@@ -72,6 +83,9 @@ struct Past {
     base: u64,
     base_bytes: u64,
     rates: Rates,
+    /// The last reading that had the key, and the number of its sum there.
+    seen: Option<u64>,
+    at: usize,
 }
 
 /// Sums of rates by cell; the cell of a reading is its number divided by [`READINGS_PER_CELL`].
@@ -117,7 +131,7 @@ pub(crate) struct History {
     past: HashMap<Identity, Past, RandomState>,
     overflow: [u64; 2],
     not_packets: [u64; 2],
-    /// Number of readings so far.
+    /// Number of readings so far, with those that were passed over.
     readings: u64,
     duration: Duration,
     reset_at: Option<Duration>,
@@ -127,19 +141,11 @@ impl History {
     /// Takes a report, and compares it with the one before.
     pub(crate) fn read(&mut self, report: &StatReport) -> Reading {
         let span = report.duration.saturating_sub(self.duration);
-        let mut now = HashMap::with_capacity_and_hasher(report.drops.len(), RandomState::default());
-        let mut entries = Vec::with_capacity(report.drops.len());
-        for total in report.drops.iter().filter(|total| total.key.kind.is_packet()) {
-            let identity = Identity::from(&*total.key);
-            let mut past = self.past.remove(&identity).unwrap_or_default();
-            entries.push(past.next(total, self.readings, span));
-            now.insert(identity, past);
-        }
+        let entries = self.entries(&report.drops, span);
         let overflow = report.overflow.iter().map(|total: &OverflowTotal| total.packets).sum::<u64>();
         let others = report.drops.iter().filter(|total| !total.key.kind.is_packet()).map(|total| total.packets).sum();
         let overflow_rate = per_second(overflow.saturating_sub(self.overflow[0]), span);
         (self.overflow[0], self.not_packets[0]) = (overflow, others);
-        self.past = now;
         self.duration = report.duration;
         self.readings += 1;
         Reading {
@@ -152,6 +158,28 @@ impl History {
             not_packets: self.not_packets[0].saturating_sub(self.not_packets[1]),
             verdict: verdict(report),
         }
+    }
+
+    /// The entries of packets. Two keys with one identity have one entry; keys that are gone have no past.
+    fn entries(&mut self, drops: &[DropTotal], span: Duration) -> Vec<Entry> {
+        let Self { past: pasts, readings, .. } = self;
+        let mut sums: Vec<DropTotal> = Vec::with_capacity(drops.len());
+        for total in drops.iter().filter(|total| total.key.kind.is_packet()) {
+            let past = pasts.entry(Identity::from(&*total.key)).or_default();
+            if past.seen.replace(*readings) == Some(*readings) {
+                sums[past.at].add(total);
+            } else {
+                past.at = sums.len();
+                sums.push(total.clone());
+            }
+        }
+        pasts.retain(|_, past| past.seen == Some(*readings));
+        pasts.values_mut().map(|past| past.next(&sums[past.at], *readings, span)).collect()
+    }
+
+    /// Leaves the trends empty for the time of so many readings.
+    pub(crate) const fn skip(&mut self, readings: u64) {
+        self.readings += readings;
     }
 
     /// Counts from now on. The backends count on, and so does the ledger.

@@ -60,6 +60,8 @@ pub(crate) enum Action {
     Reset,
     /// Shows the command that shows the drops of the row.
     Command,
+    /// Shows the command that writes the next packets of the row to a file.
+    Capture,
     /// Types a character.
     Type(char),
     /// Takes back a character.
@@ -106,6 +108,7 @@ const fn of_character(c: char) -> Option<Action> {
         ' ' => Action::Freeze,
         'r' => Action::Reset,
         'c' => Action::Command,
+        'w' => Action::Capture,
         'q' => Action::Quit,
         _ => return None,
     })

@@ -3,14 +3,14 @@
 use anyhow::{Context as _, Result};
 
 use crate::domain::event::{NamedKey, reason_name};
-use crate::explain::{Explanation, Explanations, Usual};
-use crate::filter::{Filter, Named, UsualReasons, View};
+use crate::explain::{Library, Topic, Usual, UsualDrops};
+use crate::filter::{Filter, Named, View};
 
-/// The explanations of drop reasons, and the network namespace that `netns self` means.
+/// The explanations, and the network namespace that `netns self` means.
 #[derive(Debug)]
 pub(crate) struct Knowledge {
-    explanations: Explanations,
-    usual: UsualReasons,
+    library: Library,
+    usual: &'static UsualDrops,
     home_netns: u32,
 }
 
@@ -19,28 +19,32 @@ impl Knowledge {
     /// unknown.
     pub(crate) fn built_in(home_netns: u32) -> Result<Self> {
         let context = "cannot read the explanations of drop reasons";
-        let (explanations, usual) =
-            (Explanations::built_in().context(context)?, UsualReasons::built_in().context(context)?);
-        Ok(Self { explanations, usual, home_netns })
+        let (library, usual) = (Library::built_in().context(context)?, UsualDrops::built_in().context(context)?);
+        Ok(Self { library, usual, home_netns })
     }
 
-    /// The explanation of a drop's reason, with its name.
-    pub(crate) fn explanation(&self, key: &NamedKey) -> Option<(&str, &Explanation)> {
-        self.explanations.get(reason_name(&key.reason)?)
+    /// Another network namespace is the own one.
+    pub(crate) const fn set_home(&mut self, home_netns: u32) {
+        self.home_netns = home_netns;
     }
 
-    /// Whether healthy hosts have drops of this reason; absent where it is not explained.
+    /// The explanation of a drop.
+    pub(crate) fn topic(&self, key: &NamedKey) -> Option<Topic<'_>> {
+        self.library.of_drop(reason_name(&key.reason), key.location.function())
+    }
+
+    /// Whether healthy hosts have such drops; absent where that is unknown.
     pub(crate) fn usual(&self, key: &NamedKey) -> Option<Usual> {
-        self.explanation(key).map(|(_, explanation)| explanation.usual)
+        self.usual.of_key(key)
     }
 
-    /// Whether healthy hosts often have drops of this reason, as the word `usual` of filters means it.
+    /// Whether healthy hosts often have such drops, as the word `usual` of filters means it.
     pub(crate) fn is_usual(&self, key: &NamedKey) -> bool {
-        reason_name(&key.reason).is_some_and(|name| self.usual.contains(name))
+        self.usual(key) == Some(Usual::Often)
     }
 
     /// Whether a drop matches a filter without conditions on packets, users and processes.
     pub(crate) fn matches(&self, filter: &Filter, key: &NamedKey) -> bool {
-        filter.matches(&View::default(), &Named::of_key(key, &self.usual, self.home_netns))
+        filter.matches(&View::default(), &Named::of_key(key, self.usual, self.home_netns))
     }
 }

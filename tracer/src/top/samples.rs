@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::advice::Selection;
 use crate::domain::event::{Location, NamedKey, Origin, Reason, Symbol, Timestamp};
 use crate::domain::facts::Role;
 use crate::domain::ledger::{EbpfLedger, Ledger};
@@ -12,7 +13,6 @@ use crate::domain::total::{DropTotal, OverflowTotal};
 use crate::filter::{Filter, FilterError};
 use crate::sink::samples::NEW_YEAR;
 
-use super::command_line::Selection;
 use super::knowledge::Knowledge;
 use super::model::{CheckFilter, Model};
 
@@ -81,12 +81,15 @@ pub(crate) fn report(second: u64, drops: Vec<DropTotal>, overflow: u64) -> StatR
         sources: vec![SourceReport { mode: "tp_btf", ledger, held_back: vec![] }],
         drops,
         overflow: vec![OverflowTotal { reason: None, packets: overflow, bytes: None }],
+        hidden: vec![],
         own_netlink_drops: Some(0),
         stacks: None,
         attribution: None,
         flows: None,
         outside: None,
+        past: None,
         retransmissions: None,
+        refused: None,
     }
 }
 

@@ -1,20 +1,16 @@
 //! What the screen shows of a reading: its rows in their order, and the sums of the drops without a row.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-
-use super::history::{CELLS, Entry, Reading, Trend};
+use super::history::{Entry, Reading, Trend};
 use super::knowledge::Knowledge;
 use crate::dimension::Dimensions;
 use crate::domain::event::NamedKey;
-use crate::domain::identity::Identity;
 use crate::domain::total::DropTotal;
 use crate::explain::Usual;
 use crate::filter::Filter;
-use crate::pipeline::group::group_by;
+use crate::pipeline::group::{Group, GroupKey, Grouper};
 
 /// The dimensions that name the owner of a packet: one column has the most exact of them.
 pub(crate) const WHO: [&str; 4] = ["pod", "container", "unit", "cgroup"];
@@ -57,10 +53,10 @@ impl Order {
 }
 
 /// Which rows to show, and how.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Look {
-    /// The dimensions that drops are grouped by.
-    pub(crate) by: Dimensions,
+    /// The groups that are rows.
+    pub(crate) grouper: Grouper,
     /// The order of rows.
     pub(crate) order: Order,
     /// Sum up the drops of reasons that healthy hosts often have in one line.
@@ -72,6 +68,8 @@ pub(crate) struct Look {
 /// A row.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
+    /// What the row is of.
+    pub(crate) of: Arc<GroupKey>,
     /// The drops of the row.
     pub(crate) total: DropTotal,
     /// Drops a second; absent where it is unknown.
@@ -127,7 +125,7 @@ pub(crate) struct Sheet {
 
 impl Sheet {
     /// The sheet of a reading.
-    pub(crate) fn of(reading: &Reading, look: &Look, knowledge: &Knowledge) -> Self {
+    pub(crate) fn of(reading: &Reading, look: &mut Look, knowledge: &Knowledge) -> Self {
         let mut sheet = Self::default();
         let mut kept = Vec::new();
         for entry in reading.entries.iter().filter(|entry| entry.total.packets > 0) {
@@ -149,59 +147,50 @@ impl Sheet {
     }
 }
 
-/// The key with its values in the dimensions of the rows. The control group of an owner with a better name is left out,
-/// because the column shows one name.
-pub(crate) fn reduced(by: &Dimensions, key: &NamedKey) -> NamedKey {
-    by.reduce(&without_second_name(by, key))
+/// Groups by these dimensions. The control group of an owner with a better name is left out, because the column shows one
+/// name.
+pub(crate) fn grouper(by: Dimensions) -> Grouper {
+    let has_all_names = WHO.iter().all(|name| by.contains(name));
+    Grouper::reducing(by, if has_all_names { with_one_name } else { Dimensions::reduce })
 }
 
-fn without_second_name(by: &Dimensions, key: &NamedKey) -> NamedKey {
-    let mut key = key.clone();
-    let has_name = key.owner.pod.is_some() || key.owner.container.is_some() || key.owner.unit.is_some();
-    if has_name && WHO.iter().all(|name| by.contains(name)) {
+fn with_one_name(by: &Dimensions, key: &NamedKey) -> NamedKey {
+    let mut key = by.reduce(key);
+    if key.owner.pod.is_some() || key.owner.container.is_some() || key.owner.unit.is_some() {
         key.cgroup_id = 0;
         Arc::make_mut(&mut key.owner).cgroup = None;
     }
     key
 }
 
-/// What rows have beside their totals.
-struct Growth {
-    rate: Option<f64>,
-    trend: Trend,
-    has_sockets: bool,
-}
-
-fn rows(entries: &[&Entry], look: &Look, knowledge: &Knowledge) -> Vec<Row> {
-    let (mut totals, mut growth) = (Vec::with_capacity(entries.len()), HashMap::<_, Growth, RandomState>::default());
-    for entry in entries {
-        let key = without_second_name(&look.by, &entry.total.key);
-        let of_row = growth.entry(Identity::from(&look.by.reduce(&key)));
-        of_row.and_modify(|growth| growth.add(entry)).or_insert_with(|| Growth::of(entry));
-        totals.push(entry.total.with_key(Arc::new(key)));
+fn rows(entries: &[&Entry], look: &mut Look, knowledge: &Knowledge) -> Vec<Row> {
+    let totals: Vec<_> = entries.iter().map(|entry| &entry.total).collect();
+    let (groups, numbers) = look.grouper.group(&totals);
+    let has_reason = look.grouper.by().contains("reason");
+    let mut rows: Vec<Option<Row>> = groups.iter().map(|_| None).collect();
+    for (entry, number) in entries.iter().zip(numbers) {
+        match &mut rows[number] {
+            Some(row) => row.add(entry),
+            row => *row = Some(Row::of(&groups[number], entry)),
+        }
     }
-    let has_reason = look.by.contains("reason");
-    let row = |total: DropTotal| {
-        let Growth { rate, trend, has_sockets } = growth.remove(&Identity::from(&*total.key)).unwrap_or_default();
-        let usual = if has_reason { knowledge.usual(&total.key) } else { None };
-        Row { total, rate, trend, usual, has_sockets }
-    };
-    let mut rows: Vec<Row> = group_by(&totals, &look.by).into_iter().map(row).collect();
+    let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
+    for row in rows.iter_mut().filter(|_| has_reason) {
+        row.usual = knowledge.usual(&row.total.key);
+    }
     sort(&mut rows, look);
     rows
 }
 
-impl Default for Growth {
-    fn default() -> Self {
-        Self { rate: None, trend: [0.0; CELLS], has_sockets: false }
-    }
-}
-
-impl Growth {
-    fn of(entry: &Entry) -> Self {
-        Self { rate: entry.rate, trend: entry.trend, has_sockets: entry.total.key.socket.is_some() }
+impl Row {
+    /// The row of a group, with the growth of its first entry.
+    fn of(group: &Group, entry: &Entry) -> Self {
+        let Entry { total, rate, trend } = entry;
+        let Group { of, total: sums } = group.clone();
+        Self { of, total: sums, rate: *rate, trend: *trend, usual: None, has_sockets: total.key.socket.is_some() }
     }
 
+    /// Adds the growth of another entry.
     fn add(&mut self, entry: &Entry) {
         self.rate = self.rate.zip(entry.rate).map(|(sum, rate)| sum + rate);
         self.has_sockets &= entry.total.key.socket.is_some();
@@ -213,19 +202,18 @@ impl Growth {
 
 fn sort(rows: &mut [Row], look: &Look) {
     match look.order {
-        Order::Rate => rows.sort_by(|a, b| {
+        Order::Rate => rows.sort_unstable_by(|a, b| {
             b.rate.unwrap_or_default().total_cmp(&a.rate.unwrap_or_default()).then_with(|| by_total(a, b))
         }),
-        Order::Total => rows.sort_by(by_total),
+        Order::Total => rows.sort_unstable_by(by_total),
         Order::Name => rows.sort_by_cached_key(|row| {
-            let names: Vec<String> =
-                look.by.iter().map(|dimension| dimension.value(&row.total.key).into_owned()).collect();
+            let dimensions = look.grouper.by().iter();
+            let names: Vec<String> = dimensions.map(|dimension| dimension.value(&row.total.key).into_owned()).collect();
             (names, Reverse(row.total.packets))
         }),
     }
 }
 
 fn by_total(a: &Row, b: &Row) -> std::cmp::Ordering {
-    let identity = |row: &Row| Identity::from(&*row.total.key);
-    b.total.packets.cmp(&a.total.packets).then_with(|| identity(a).cmp(&identity(b)))
+    b.total.packets.cmp(&a.total.packets).then_with(|| a.of.identity.cmp(&b.of.identity))
 }

@@ -1,5 +1,6 @@
 //! The state of the screen: sums, orders, groups, and what keys do to them.
 
+use super::history::CELLS;
 use super::keys::Action;
 use super::model::{Model, Page, Request};
 use super::samples::{AllowAll, busy, key, model, owned, report, total};
@@ -9,7 +10,8 @@ use crate::domain::event::{NamedKey, reason_name};
 
 fn act(model: &mut Model, actions: &[Action]) {
     for action in actions {
-        assert_eq!(model.act(*action, &AllowAll), Request::Draw, "{action:?}");
+        let request = model.act(*action, &AllowAll);
+        assert!(matches!(request, Request::Draw | Request::Copy(_)), "{action:?}");
     }
 }
 
@@ -54,6 +56,31 @@ fn storm_that_ended_does_not_lead() {
 }
 
 #[test]
+fn keys_do_nothing_on_a_screen_without_rows() {
+    let mut model = model(30);
+    act(&mut model, &[Action::Filter]);
+    model.set_too_small(true);
+    assert!(!model.is_typing(), "a q ends the run");
+    act(&mut model, &[Action::Type('x'), Action::Sort, Action::Open, Action::Move(1), Action::Capture]);
+    assert_eq!((model.page(), model.position()), (&Page::Filter(String::new(), None), (0, 0)));
+    assert_eq!(model.look().order, super::sheet::Order::Rate);
+    assert_eq!(model.act(Action::Quit, &AllowAll), Request::Quit);
+    model.set_too_small(false);
+    assert!(model.is_typing());
+}
+
+#[test]
+fn packets_of_the_row_are_written_by_a_command() {
+    let mut model = model(30);
+    act(&mut model, &[Action::Capture]);
+    let Page::Command(command) = model.page() else { panic!("{:?}", model.page()) };
+    assert!(
+        command.starts_with("droptrace trace -w socket_rcvbuff.pcapng --count 1000 'reason SOCKET_RCVBUFF"),
+        "{command}"
+    );
+}
+
+#[test]
 fn rates_are_of_the_last_interval() {
     let model = model(2);
     let rates: Vec<_> = model.sheet().rows.iter().map(|row| row.rate.unwrap()).collect();
@@ -65,20 +92,32 @@ fn rates_are_of_the_last_interval() {
 }
 
 #[test]
+fn time_of_which_nothing_is_known_is_empty_in_a_trend() {
+    let mut model = model(10);
+    model.skip(10);
+    for second in 11..=15 {
+        model.read(&report(second, busy(second), 11));
+    }
+    let row = model.sheet().rows.iter().find(|row| row.total.packets == 75).unwrap();
+    let trend: Vec<_> = row.trend[CELLS - 5..].iter().map(|rate| rate.round()).collect();
+    assert_eq!(trend, [5.0, 5.0, 0.0, 0.0, 5.0], "five readings each");
+}
+
+#[test]
 fn every_way_to_group_has_all_drops() {
     let mut model = model(5);
     let mut seen = vec![];
     for _ in 0..20 {
-        assert!(adds_up(model.sheet()), "{:?}", model.look().by);
+        assert!(adds_up(model.sheet()), "{:?}", model.look().grouper.by());
         assert_eq!(model.sheet().total.packets, counted(5));
-        if !seen.contains(&model.look().by) {
-            seen.push(model.look().by.clone());
+        if !seen.contains(model.look().grouper.by()) {
+            seen.push(model.look().grouper.by().clone());
         }
         act(&mut model, &[Action::Group]);
     }
     assert_eq!(seen.len(), 7, "{seen:?}");
     let by_interface = seen.iter().find(|by| by.contains("interface") && !by.contains("reason")).unwrap();
-    while model.look().by != *by_interface {
+    while *model.look().grouper.by() != *by_interface {
         act(&mut model, &[Action::Group]);
     }
     assert_eq!(packets(&model.sheet().rows[1..]), 10, "eth1");
@@ -180,7 +219,8 @@ fn opened_row_has_its_keys_and_its_command() {
     assert_eq!(model.entries().len(), 2, "two interfaces");
     let command = model.command().unwrap();
     assert_eq!(command, "droptrace trace 'reason NO_SOCKET and site tcp_v4_rcv and netns 4026'");
-    act(&mut model, &[Action::Help, Action::Back, Action::Command]);
+    act(&mut model, &[Action::Help, Action::Back]);
+    assert_eq!(model.act(Action::Command, &AllowAll), Request::Copy(command.clone()));
     assert_eq!(model.page(), &Page::Command(command));
     act(&mut model, &[Action::Move(-1)]);
     assert_eq!(model.page(), &Page::Rows);
@@ -208,7 +248,7 @@ fn owners_are_one_row_by_their_most_exact_name() {
 fn first_group_is_the_one_that_was_asked_for() {
     let by: Dimensions = "netns,reason".parse().unwrap();
     let knowledge = super::knowledge::Knowledge::built_in(0).unwrap();
-    let mut model = Model::new(knowledge, super::command_line::Selection::default(), Some(&by));
+    let mut model = Model::new(knowledge, crate::advice::Selection::default(), Some(&by));
     assert_eq!(model.grouped(), Some(&by));
     act(&mut model, &[Action::Group]);
     assert_eq!(model.grouped(), None, "then the default");

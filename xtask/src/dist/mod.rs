@@ -2,9 +2,13 @@
 
 mod binary;
 mod deb;
+mod layout;
 mod pages;
 mod proof;
+mod rpm;
+mod sbom;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,8 +16,10 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
+use crate::support::architecture::Architecture;
 use crate::support::cargo;
 use crate::support::process::{self, announce};
+use binary::Target;
 
 /// The version of all packages of the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -24,12 +30,19 @@ const PACKAGES: [&str; 2] = ["tracer", "droptrace-fleet"];
 const SUMS: &str = "SHA256SUMS";
 
 /// Builds the files for distribution in target/dist: static binaries that run on any distribution, manual pages,
-/// completions for shells, Debian's package, and SHA-256 sums.
+/// completions for shells, packages for Debian and for RPM, software bills of materials (CycloneDX), and SHA-256 sums.
+/// Binaries for another architecture than this machine's are in a folder of its name.
 ///
 /// Shows that the binary needs only a kernel: it runs in an empty folder (as root), and in a machine under QEMU without
 /// other files. Steps that cannot run here are SKIPPED, with the reason.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Target to build for: x86_64-unknown-linux-gnu, aarch64-unknown-linux-gnu, or their architecture alone. Several are
+    /// parted by commas [default: this machine's]
+    ///
+    /// A cross-compiler is fetched from Debian into the target folder, and Rust's standard library is built from its source.
+    #[arg(long = "target", value_delimiter = ',', value_name = "TARGET")]
+    targets: Vec<Architecture>,
     /// Series of the kernel that the machine runs, or `none` to leave it out
     #[arg(long, default_value = "6.12")]
     kernel: String,
@@ -52,25 +65,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut steps = Steps::default();
     let folder = cargo::root().join("target/dist");
     empty(&folder)?;
-    let target = binary::target()?;
-    for (package, name) in PACKAGES.into_iter().zip(PROGRAMS) {
-        let program = folder.join(name);
-        install(&binary::build(package, name, &target)?, &program, EXECUTABLE)?;
-        binary::check(&program)?;
-    }
-    let program = folder.join("droptrace");
     pages::generate(&folder)?;
-    let mut files: Vec<_> = PROGRAMS.map(PathBuf::from).into();
-    match deb::build(&folder, &target)? {
-        Ok(package) => files.push(package),
-        Err(reason) => steps.skip("Debian's package", reason),
+    let targets = chosen(&args.targets)?.into_iter().map(Target::set_up).collect::<Result<Vec<_>>>()?;
+    let mut files = Vec::new();
+    for target in &targets {
+        files.extend(build(&folder, target, &mut steps)?);
     }
     sum(&folder, &files)?;
-    proof::in_an_empty_folder(&program, &mut steps)?;
-    if args.kernel == "none" {
-        steps.skip("a machine without other files", "not wanted (--kernel none)");
-    } else {
-        proof::in_a_bare_machine(&args.kernel, &program, &target, &mut steps)?;
+    for target in &targets {
+        prove(&folder, target, &args.kernel, &mut steps)?;
     }
     for file in files.iter().chain([&PathBuf::from(SUMS)]) {
         let path = folder.join(file);
@@ -78,6 +81,58 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     announce(format_args!("done, {} skipped", steps.skipped.len()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each architecture once; this machine's if none is named.
+fn chosen(named: &[Architecture]) -> Result<BTreeSet<Architecture>> {
+    if named.is_empty() { Ok([Architecture::host()?].into()) } else { Ok(named.iter().copied().collect()) }
+}
+
+/// The folder of a target's programs, within that of all files.
+fn programs(target: &Target) -> PathBuf {
+    PathBuf::from(if target.is_here() { "" } else { target.architecture.name() })
+}
+
+/// Builds the programs and the package for one target; the names of the files in the folder.
+fn build(folder: &Path, target: &Target, steps: &mut Steps) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for (package, name) in PACKAGES.into_iter().zip(PROGRAMS) {
+        let file = programs(target).join(name);
+        let program = folder.join(&file);
+        install(&target.build(package, name)?, &program, EXECUTABLE)?;
+        target.check(&program)?;
+        files.push(file);
+    }
+    let (programs, architecture) = (programs(target), target.architecture);
+    let packages = [
+        ("Debian's package", deb::build(folder, &programs, architecture)?),
+        ("the RPM package", rpm::build(folder, &programs, architecture)?),
+    ];
+    for (name, package) in packages {
+        match package {
+            Ok(package) => files.push(package),
+            Err(reason) => steps.skip(name, reason),
+        }
+    }
+    match sbom::build(folder, &programs, architecture)? {
+        Ok(bills) => {
+            sbom::check(folder, &bills, steps)?;
+            files.extend(bills);
+        }
+        Err(reason) => steps.skip("bills of materials", reason),
+    }
+    Ok(files)
+}
+
+/// Shows that the program runs.
+fn prove(folder: &Path, target: &Target, kernel: &str, steps: &mut Steps) -> Result<()> {
+    let program = folder.join(programs(target)).join("droptrace");
+    proof::in_an_empty_folder(&program, target, steps)?;
+    if kernel == "none" {
+        steps.skip("a machine without other files", "not wanted (--kernel none)");
+        return Ok(());
+    }
+    proof::in_a_bare_machine(kernel, &program, target, steps)
 }
 
 const EXECUTABLE: u32 = 0o755;
@@ -127,6 +182,13 @@ fn sum(folder: &Path, files: &[PathBuf]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_target_is_built_once() {
+        let [here, x86, arm] = [Architecture::host().unwrap(), Architecture::X86_64, Architecture::Aarch64];
+        assert_eq!(chosen(&[]).unwrap(), [here].into());
+        assert_eq!(chosen(&[arm, x86, arm]).unwrap(), [x86, arm].into());
+    }
 
     #[test]
     fn sums_are_those_of_the_files() {

@@ -7,14 +7,19 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::geteuid;
 use serde_json::Value;
 
-use super::{EXECUTABLE, Steps, VERSION, binary, empty, install};
+use super::binary::Target;
+use super::{EXECUTABLE, Steps, VERSION, empty, install};
 use crate::support::cargo;
 use crate::support::process::{self, announce};
 use crate::vm::BareMachine;
 
 /// Runs the binary in a file system without other files: not even `/proc` is there.
-pub(super) fn in_an_empty_folder(program: &Path, steps: &mut Steps) -> Result<()> {
+pub(super) fn in_an_empty_folder(program: &Path, target: &Target, steps: &mut Steps) -> Result<()> {
     const NAME: &str = "an empty folder";
+    if !target.is_here() {
+        steps.skip(NAME, format_args!("this machine does not execute programs for {}", target.architecture));
+        return Ok(());
+    }
     if !geteuid().is_root() {
         steps.skip(NAME, "not root");
         return Ok(());
@@ -37,11 +42,11 @@ pub(super) fn in_an_empty_folder(program: &Path, steps: &mut Steps) -> Result<()
 
 /// Runs the binary on another kernel, in a file system that contains only it and the first process: it attaches and
 /// counts.
-pub(super) fn in_a_bare_machine(series: &str, program: &Path, target: &str, steps: &mut Steps) -> Result<()> {
+pub(super) fn in_a_bare_machine(series: &str, program: &Path, target: &Target, steps: &mut Steps) -> Result<()> {
     let (package, init) = BareMachine::INIT;
-    let init = binary::build(package, init, target)?;
-    binary::check(&init)?;
-    let machine = match BareMachine::prepare(series, &init, program) {
+    let init = target.build(package, init)?;
+    target.check(&init)?;
+    let machine = match BareMachine::prepare(series, target.architecture, &init, program) {
         Ok(machine) => machine,
         Err(error) => {
             steps.skip("a machine without other files", format_args!("{error:#}"));

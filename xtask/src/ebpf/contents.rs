@@ -9,11 +9,13 @@ use object::{Architecture, Endianness, File, Object, ObjectSection, ObjectSymbol
 /// `license_is_gpl_compatible` (`include/linux/license.h`).
 const LICENSE: &str = "Dual MIT/GPL";
 /// The programs: function and section. The section tells aya the program type and the attach point.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("kfree_skb_btf", "tp_btf/kfree_skb"),
     ("kfree_skb_called", "tp_btf/kfree_skb"),
     ("kfree_skb_raw", "raw_tp/kfree_skb"),
     ("qdisc_drop", "raw_tp/qdisc_drop"),
+    ("syn_received", "fentry/tcp_conn_request"),
+    ("syn_answered", "fexit/tcp_conn_request"),
     ("tcp_retransmit_skb", "raw_tp/tcp_retransmit_skb"),
     ("udp_fail_queue_rcv_skb", "raw_tp/udp_fail_queue_rcv_skb"),
     ("devlink_trap_report", "raw_tp/devlink_trap_report"),
@@ -22,14 +24,14 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("namespace_of_file", "raw_tp/kfree_skb"),
 ];
 /// The maps.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 19] = [
     "CPU_STATE",
     "COUNTS",
     "TABLES",
     "DROPS_0",
     "DROPS_1",
-    "PLACES_0",
-    "PLACES_1",
+    "NAMES_0",
+    "NAMES_1",
     "OVERFLOW",
     "TRAP_NAMES",
     "SITES",
@@ -37,6 +39,9 @@ const MAPS: [&str; 16] = [
     "FLOW_SLOTS",
     "RECORDS",
     "SEGMENTS",
+    "SYN",
+    "REFUSED",
+    "REFUSED_OTHERS",
     "NAMESPACE",
     "AYA_LOGS",
 ];

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::library::link_to;
 use crate::support::cargo::{self, Toolchain};
+use crate::support::library::link_to;
 use crate::support::process::{self, announce};
 
 /// The linker's BTF layout is part of the object's bytes.

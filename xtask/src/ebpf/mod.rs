@@ -2,7 +2,6 @@
 
 pub(crate) mod compile;
 mod contents;
-mod library;
 mod linker;
 mod strip;
 
@@ -11,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::support::cargo::{self, Toolchain};
+use crate::support::library::{self, Library};
 use crate::support::paths;
 use crate::support::process::announce;
 
@@ -26,28 +26,22 @@ pub(crate) struct Setup {
     /// The compiler.
     toolchain: Toolchain,
     /// The standard library's source.
-    library: library::Library,
+    library: Library,
 }
 
 impl Setup {
     /// Finds or fetches everything except the linker, which only [`build`] needs.
     pub(crate) fn new() -> Result<Self> {
         let toolchain = Toolchain::find()?;
-        let library = library::Library::set_up(&toolchain, &tools_dir())?;
+        let library = Library::set_up(&toolchain, &library::folder())?;
         Ok(Self { toolchain, library })
     }
-}
-
-/// The folder of the tools: within the checkout, whatever target folder cargo's other builds use, so that one remapped
-/// prefix covers them.
-fn tools_dir() -> PathBuf {
-    cargo::root().join("target/ebpf-tools")
 }
 
 /// Builds the object afresh, strips and checks it.
 pub(crate) fn build() -> Result<(Vec<u8>, Contents)> {
     let setup = Setup::new()?;
-    let linker = linker::find_or_build(&setup.toolchain, &tools_dir())?;
+    let linker = linker::find_or_build(&setup.toolchain, &library::folder())?;
     let built = compile::build(&setup, &linker)?;
     let object = strip::strip(&built).context("cannot strip the object")?;
     announce(format_args!("stripped: {} bytes to {}", built.len(), object.len()));

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::architecture::Architecture;
 use super::process::{self, announce};
 
 /// Whether this machine has Debian's tools.
@@ -36,6 +37,8 @@ pub(crate) struct PrivateApt {
     folder: PathBuf,
     mirror: String,
     release: String,
+    /// Debian's name of an architecture that is not this machine's.
+    foreign: Option<&'static str>,
 }
 
 impl PrivateApt {
@@ -55,7 +58,18 @@ impl PrivateApt {
         ]))?;
         let mirror = mirror(&targets, codename)
             .with_context(|| format!("this machine's apt sources list no mirror for its release, {codename}"))?;
-        Ok(Self { folder: folder.to_owned(), mirror: mirror.to_owned(), release: codename.to_owned() })
+        Ok(Self { folder: folder.to_owned(), mirror: mirror.to_owned(), release: codename.to_owned(), foreign: None })
+    }
+
+    /// Does the same for packages of an architecture. If it is not this machine's, no package counts as installed.
+    pub(crate) fn of(architecture: Architecture, folder: &Path) -> Result<Self> {
+        let mut apt = Self::new(folder)?;
+        if architecture != Architecture::host()? {
+            let status = apt.status();
+            fs::write(&status, "").with_context(|| format!("cannot write {}", status.display()))?;
+            apt.foreign = Some(architecture.debian());
+        }
+        Ok(apt)
     }
 
     /// This machine's release: `bookworm`.
@@ -96,13 +110,13 @@ impl PrivateApt {
         unpack_all(&downloads, folder)
     }
 
-    /// Does the same as [`PrivateApt::unpack`] for one package, from that suite if it is there, and for its
-    /// dependencies that this machine has not installed.
-    pub(crate) fn unpack_with_dependencies(&self, package: &str, suite: &str, folder: &Path) -> Result<()> {
-        announce(format_args!("downloading {package} from {suite}, and what it needs"));
+    /// Does the same as [`PrivateApt::unpack`] for packages from that suite if they are there, and for their dependencies
+    /// that this machine has not installed.
+    pub(crate) fn unpack_with_dependencies(&self, packages: &[&str], suite: &str, folder: &Path) -> Result<()> {
+        announce(format_args!("downloading {} from {suite}, and what is needed", packages.join(", ")));
         let mut command = self.apt_get();
         command.args(["install", "--download-only", "--yes", "--no-install-recommends", "-qq"]);
-        process::run(command.args(["--target-release", suite, package]))?;
+        process::run(command.args(["--target-release", suite]).args(packages))?;
         unpack_all(&self.folder.join("cache/archives"), folder)
     }
 
@@ -144,6 +158,11 @@ impl PrivateApt {
         self.folder.join("sources.list")
     }
 
+    /// The list of installed packages for another architecture.
+    fn status(&self) -> PathBuf {
+        self.folder.join("status")
+    }
+
     /// The output of the command is shown as progress.
     fn apt_get(&self) -> Command {
         let mut command = self.apt("apt-get");
@@ -168,6 +187,10 @@ impl PrivateApt {
             "Acquire::Languages=none".into(),
         ] {
             command.arg("-o").arg(option);
+        }
+        if let Some(foreign) = self.foreign {
+            command.arg("-o").arg(option("Dir::State::status", &self.status()));
+            command.args(["APT::Architecture", "APT::Architectures"].map(|name| format!("-o{name}={foreign}")));
         }
         command
     }

@@ -42,45 +42,23 @@ pub(crate) fn home() -> Option<PathBuf> {
 
 /// Builds one binary of the workspace and returns where it is.
 pub(crate) fn build_binary(package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
-    built(cargo(), package, binary, options)
+    let mut command = build(package, binary);
+    command.args(options);
+    built(command, binary)
 }
 
-/// Does the same as [`build_binary`] in the profile `dev`, for tests to start.
-pub(crate) fn build_for_tests(package: &str, binary: &str) -> Result<PathBuf> {
-    built(cargo_for_tests(), package, binary, &[])
-}
-
-/// Does the same as [`build_binary`], with these flags for the compiler.
-pub(crate) fn build_binary_with(flags: &[OsString], package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
+/// The command that builds one binary of the workspace, for [`built`].
+pub(crate) fn build(package: &str, binary: &str) -> Command {
     let mut command = cargo();
-    set_rustflags(&mut command, flags)?;
-    built(command, package, binary, options)
+    command.args(["build", "--message-format=json-render-diagnostics", "--package", package, "--bin", binary]);
+    command
 }
 
-fn built(mut command: Command, package: &str, binary: &str, options: &[&str]) -> Result<PathBuf> {
-    command
-        .args(["build", "--message-format=json-render-diagnostics", "--package", package, "--bin", binary])
-        .args(options);
+/// Runs the command, and returns where the binary is.
+pub(crate) fn built(mut command: Command, binary: &str) -> Result<PathBuf> {
     // The output is read before the status is checked: on failure cargo's own messages on stderr have the cause.
     let messages = process::output(&mut command)?;
     executable(&messages, binary).with_context(|| format!("cargo built no executable of the name {binary}"))
-}
-
-/// Builds the integration tests of a package, and returns their names and paths.
-pub(crate) fn build_tests(package: &str) -> Result<Vec<(String, PathBuf)>> {
-    let mut command = cargo_for_tests();
-    command.args(["test", "--no-run", "--tests", "--message-format=json-render-diagnostics", "--package", package]);
-    Ok(executables_of_kind(&process::output(&mut command)?, "test"))
-}
-
-fn executables_of_kind(messages: &str, kind: &str) -> Vec<(String, PathBuf)> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let of_kind = messages.filter(|message| message["target"]["kind"][0] == kind);
-    of_kind
-        .filter_map(|message| {
-            Some((message["target"]["name"].as_str()?.to_owned(), message["executable"].as_str()?.into()))
-        })
-        .collect()
 }
 
 /// The path of an executable in cargo's JSON messages.
@@ -164,18 +142,6 @@ mod tests {
         );
         assert_eq!(executable(messages, "droptrace"), Some("/t/droptrace".into()));
         assert_eq!(executable(messages, "absent"), None);
-    }
-
-    #[test]
-    fn tests_are_told_from_other_executables() {
-        let messages = concat!(
-            r#"{"reason":"compiler-artifact","target":{"name":"drops","kind":["test"]},"executable":"/t/drops-1"}"#,
-            "\n",
-            r#"{"reason":"compiler-artifact","target":{"name":"tests","kind":["lib"]},"executable":"/t/tests-1"}"#,
-            "\n",
-            r#"{"reason":"build-finished","success":true}"#,
-        );
-        assert_eq!(executables_of_kind(messages, "test"), [("drops".to_owned(), "/t/drops-1".into())]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Prometheus and promtool for tests: this machine's own, or Debian's in a folder of ours, where no service starts.
+//! Prometheus, promtool and Alertmanager for tests: this machine's own, or Debian's in a folder of ours, where no service starts.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,14 +9,29 @@ use super::apt::{self, PrivateApt};
 use super::cargo;
 use super::process;
 
-/// Debian's packages have the names of both programs.
+/// Debian's packages have the names of these programs.
 const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
+
+/// Alertmanager's program and package, of which each version has the API that is used.
+const ALERTMANAGER: &str = "prometheus-alertmanager";
 
 /// The first version that accepts pushes by OTLP.
 const LEAST_VERSION: (u32, u32) = (2, 47);
 
 /// The first suite with such a version. Its programs need no newer C library than bookworm's.
 const SUITE: &str = "trixie";
+
+/// Keeps Alertmanager of this machine, else fetches it.
+pub(crate) fn set_up_alertmanager() -> Result<()> {
+    let folder = cargo::root().join("target/prometheus");
+    let starts = |program: &Path| process::output(Command::new(program).arg("--version")).is_ok();
+    let own = folder.join("usr/bin").join(ALERTMANAGER);
+    if process::find_program(ALERTMANAGER).is_some() || starts(&own) {
+        return Ok(());
+    }
+    fetch(&[ALERTMANAGER], &folder)?;
+    if starts(&own) { Ok(()) } else { bail!("{} does not start here", own.display()) }
+}
 
 /// Keeps the programs of this machine if they are new enough, else fetches them.
 pub(crate) fn set_up() -> Result<()> {
@@ -25,20 +40,20 @@ pub(crate) fn set_up() -> Result<()> {
     if PROGRAMS.iter().all(|program| process::find_program(program).is_some_and(suffices)) || own.iter().all(suffices) {
         return Ok(());
     }
-    fetch(&folder)?;
+    fetch(&PROGRAMS, &folder)?;
     match own.into_iter().find(|program| !suffices(program)) {
         None => Ok(()),
         Some(program) => bail!("{} does not start here", program.display()),
     }
 }
 
-fn fetch(folder: &Path) -> Result<()> {
+fn fetch(packages: &[&str], folder: &Path) -> Result<()> {
     if !apt::available() {
         bail!("this machine has no apt to fetch it by");
     }
     let apt = PrivateApt::new(&folder.with_file_name("apt-prometheus"))?;
     apt.list(&[SUITE])?;
-    apt.unpack(&PROGRAMS, folder).context("cannot fetch Prometheus")
+    apt.unpack(packages, folder).with_context(|| format!("cannot fetch {}", packages.join(", ")))
 }
 
 fn suffices(program: impl AsRef<Path>) -> bool {

@@ -57,10 +57,15 @@ impl Tally {
         self.failures.push(what);
     }
 
-    /// Adds the place where it ran to each test.
-    pub(crate) fn qualify(&mut self, place: &str) {
+    /// The names of the tests that did not run, and why.
+    pub(crate) fn reasons(&self) -> &[(String, String)] {
+        &self.reasons
+    }
+
+    /// Puts the title of a run, such as its kernel, before the name of each test.
+    pub(crate) fn qualify(&mut self, title: &str) {
         let names = self.failures.iter_mut().chain(self.reasons.iter_mut().map(|(name, _)| name));
-        names.for_each(|name| *name = format!("{place} {name}"));
+        names.for_each(|name| *name = format!("{title} {name}"));
     }
 
     fn note(&mut self, name: &str, reason: &str) {

@@ -2,33 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::initramfs::Initramfs;
 use super::kernels::Kernel;
 use super::modules;
-use crate::support::apt::{self, PrivateApt};
-use crate::support::cargo;
-use crate::support::process::{self, announce};
+use super::programs::{self, Programs};
+use crate::support::cross::Cross;
+use crate::support::process;
+use crate::support::test_build::{Targets, TestBuild};
 
-/// Programs of this machine that tests and developers use; those that this machine lacks are left out.
-const PROGRAMS: [&str; 12] = [
-    "ip",
-    "tc",
-    "nft",
-    "ethtool",
-    "devlink",
-    "genl",
-    "setpriv",
-    "unshare",
-    "dropwatch",
-    "bpftool",
-    "tcpdump",
-    "strace",
-];
 /// The folder of executables, to which `/bin`, `/sbin` and `/usr/sbin` point.
 const BIN: &str = "usr/bin";
 pub(super) const INIT: &str = "vm-init";
@@ -45,27 +31,35 @@ pub(super) struct Job {
     pub(super) environment: Vec<(&'static str, String)>,
 }
 
-/// The part of the file system that is the same for every kernel.
+/// The part of the file system that is the same for every kernel of an architecture.
 pub(super) struct Guest(Initramfs);
 
+/// What a guest is made from.
+pub(super) struct Materials {
+    pub(super) programs: Programs,
+    /// Builds for the machine's architecture; absent if it is this machine's.
+    pub(super) cross: Option<Cross>,
+    /// A busybox that this machine can run.
+    pub(super) busybox: PathBuf,
+}
+
 impl Guest {
-    /// Builds droptrace, the first process and all tests, and packs them with the programs.
-    pub(super) fn build(busybox: &Path) -> Result<Self> {
-        let droptrace = cargo::build_for_tests("tracer", DROPTRACE)?;
-        let init = cargo::build_for_tests("tests", INIT)?;
+    /// Builds droptrace, the first process and these tests, and packs them with the programs.
+    pub(super) fn build(materials: &Materials, tests: Targets<'_>) -> Result<Self> {
+        let build = TestBuild::make(tests, materials.cross.as_ref())?;
         let mut guest = Self(Initramfs::default());
         guest.lay_out()?;
-        guest.built("init", &init)?;
-        guest.built(&in_bin(DROPTRACE), &droptrace)?;
-        for (name, test) in cargo::build_tests("tests")? {
-            guest.built(&in_bin(&name), &test)?;
+        guest.built(materials, "init", build.binary(INIT)?)?;
+        guest.built(materials, &in_bin(DROPTRACE), build.binary(DROPTRACE)?)?;
+        for test in build.machine_tests() {
+            guest.built(materials, &in_bin(&test.name), &test.path)?;
         }
-        for program in PROGRAMS {
-            if let Some(file) = process::find_program(program) {
-                guest.program(&in_bin(program), &file)?;
+        for name in programs::NAMES {
+            if let Some(file) = materials.programs.find(name) {
+                guest.program(&materials.programs, &in_bin(name), &file)?;
             }
         }
-        guest.applets(busybox)?;
+        guest.applets(materials)?;
         Ok(guest)
     }
 
@@ -92,32 +86,34 @@ impl Guest {
     }
 
     /// A stripped executable of ours.
-    fn built(&mut self, path: &str, file: &Path) -> Result<()> {
+    fn built(&mut self, materials: &Materials, path: &str, file: &Path) -> Result<()> {
         let stripped = file.with_extension("stripped");
-        let mut strip = Command::new("strip");
+        let strip = materials.cross.as_ref().map_or_else(|| "strip".into(), |cross| cross.tool("strip"));
+        let mut strip = Command::new(strip);
         if process::succeeds(strip.args(["--strip-debug", "-o"]).args([&stripped, file])) {
-            self.program(path, &stripped)
+            self.program(&materials.programs, path, &stripped)
         } else {
-            self.program(path, file)
+            self.program(&materials.programs, path, file)
         }
     }
 
     /// An executable and the libraries that it is linked with.
-    fn program(&mut self, path: &str, file: &Path) -> Result<()> {
+    fn program(&mut self, programs: &Programs, path: &str, file: &Path) -> Result<()> {
         self.0.copy(path, file)?;
-        for library in libraries(file)? {
-            let path = library.to_str().with_context(|| format!("{} is not UTF-8", library.display()))?;
-            if !self.0.has(path) {
-                self.0.copy(path, &library)?;
+        for (path, library) in programs.libraries(file)? {
+            if !self.0.has(&path) {
+                self.0.copy(&path, &library)?;
             }
         }
         Ok(())
     }
 
-    /// A shell and small programs, for those that this machine lacks.
-    fn applets(&mut self, busybox: &Path) -> Result<()> {
-        self.program(&in_bin("busybox"), busybox)?;
-        for applet in applets(busybox)?.lines() {
+    /// A shell and small programs, for those that the machine lacks. Their names are those of this machine's busybox: one
+    /// for another architecture cannot be asked.
+    fn applets(&mut self, materials: &Materials) -> Result<()> {
+        let busybox = materials.programs.find("busybox").context("there is no busybox for the machine")?;
+        self.program(&materials.programs, &in_bin("busybox"), &busybox)?;
+        for applet in programs::applets(&materials.busybox)?.lines() {
             let path = in_bin(applet);
             if !self.0.has(&path) {
                 self.0.link(&path, "busybox")?;
@@ -165,78 +161,4 @@ fn plan(jobs: &[Job], interactive: bool) -> Value {
         json!({"name": job.name, "program": job.program, "arguments": job.arguments, "environment": environment})
     };
     json!({"interactive": interactive, "jobs": jobs.iter().map(job).collect::<Vec<_>>()})
-}
-
-/// The files in the output of `ldd`; none for a static program.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd")
-        .arg(program)
-        .stdin(Stdio::null())
-        .env("LC_ALL", "C")
-        .output()
-        .context("cannot start ldd, which tells what libraries programs need")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if let Some(missing) = text.lines().find(|line| line.contains("not found")) {
-        bail!("{} needs a library that is missing: {}", program.display(), missing.trim());
-    }
-    Ok(paths(&text))
-}
-
-/// The absolute paths in lines such as `libc.so.6 => /lib/libc.so.6 (0x7f…)` and `/lib64/ld.so (0x7f…)`.
-fn paths(ldd: &str) -> Vec<PathBuf> {
-    let path = |line: &str| {
-        let line = line.trim();
-        let file = line.split_once(" => ").map_or(line, |(_, file)| file);
-        let (file, _) = file.split_once(" (")?;
-        file.starts_with('/').then(|| PathBuf::from(file))
-    };
-    ldd.lines().filter_map(path).collect()
-}
-
-/// Finds a busybox with all applets that we need, or fetches Debian's.
-pub(super) fn busybox(folder: &Path) -> Result<PathBuf> {
-    let unpacked = folder.join("busybox");
-    let own = ["bin/busybox", "usr/bin/busybox"].map(|path| unpacked.join(path));
-    let known = process::find_program("busybox").into_iter().chain(own.clone());
-    if let Some(there) = known.filter(|file| file.exists()).find(|file| suffices(file)) {
-        return Ok(there);
-    }
-    if !apt::available() {
-        bail!("busybox with the applets depmod and modprobe is missing, and this machine has no apt to fetch it by");
-    }
-    let apt = PrivateApt::new(&folder.join("apt"))?;
-    apt.list(&[apt.release()])?;
-    apt.unpack(&["busybox-static"], &unpacked)?;
-    own.into_iter().find(|file| suffices(file)).context("Debian's busybox lacks an applet that we need")
-}
-
-fn suffices(busybox: &Path) -> bool {
-    applets(busybox)
-        .is_ok_and(|list| ["depmod", "modprobe", "sh"].iter().all(|name| list.lines().any(|it| it == *name)))
-}
-
-fn applets(busybox: &Path) -> Result<String> {
-    process::output(Command::new(busybox).arg("--list"))
-}
-
-/// Reports the programs that machines will lack.
-pub(super) fn announce_missing() {
-    let missing: Vec<_> = PROGRAMS[..5].iter().copied().filter(|name| process::find_program(name).is_none()).collect();
-    if !missing.is_empty() {
-        announce(format_args!("machines will lack {}, and skip tests for it", missing.join(", ")));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_files() {
-        let ldd = "\tlinux-vdso.so.1 (0x00007ffc)\n\
-                   \tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f01)\n\
-                   \t/lib64/ld-linux-x86-64.so.2 (0x00007f02)\n\
-                   \tstatically linked\n";
-        assert_eq!(paths(ldd), ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from));
-    }
 }

@@ -1,5 +1,7 @@
 //! Kernels for tests: Debian's, or any other.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use super::modules;
 use crate::support::apt::{self, PrivateApt};
+use crate::support::architecture::Architecture;
 use crate::support::process::{self, announce};
 
 /// Debian's suites that hold kernels of all series from 5.10 on.
@@ -19,6 +22,10 @@ pub(super) const SUITES: [&str; 4] = ["bullseye", "bookworm", "bookworm-backport
 /// Kernels with `PREEMPT_RT` take longer under emulation, and are tested on demand.
 pub(crate) const DEFAULT: [Series; 5] =
     [Series::cloud(5, 10), Series::cloud(6, 1), Series::cloud(6, 12), Series::cloud(6, 18), Series::cloud(7, 3)];
+
+/// The set for arm64: the same versions, which differ in the same way.
+pub(crate) const ARM64: [Series; 5] =
+    [Series::arm64(5, 10), Series::arm64(6, 1), Series::arm64(6, 12), Series::arm64(6, 18), Series::arm64(7, 3)];
 
 /// The start of the names of Debian's packages.
 const PREFIX: &str = "linux-image-";
@@ -30,16 +37,19 @@ pub(crate) enum Flavour {
     Cloud,
     /// With `PREEMPT_RT`.
     Realtime,
+    /// As [`Flavour::Cloud`], for arm64.
+    Arm64,
 }
 
 impl Flavour {
-    const ALL: [Self; 2] = [Self::Cloud, Self::Realtime];
+    const ALL: [Self; 3] = [Self::Cloud, Self::Realtime, Self::Arm64];
 
     /// The end of the flavour's releases.
     fn ending(self) -> &'static str {
         match self {
             Self::Cloud => "-cloud-amd64",
             Self::Realtime => "-rt-amd64",
+            Self::Arm64 => "-cloud-arm64",
         }
     }
 
@@ -48,11 +58,19 @@ impl Flavour {
         match self {
             Self::Cloud => "",
             Self::Realtime => "-rt",
+            Self::Arm64 => "-arm64",
+        }
+    }
+
+    fn architecture(self) -> Architecture {
+        match self {
+            Self::Cloud | Self::Realtime => Architecture::X86_64,
+            Self::Arm64 => Architecture::Aarch64,
         }
     }
 }
 
-/// A series of kernels in one flavour, written as `6.12` or `6.12-rt`.
+/// A series of kernels in one flavour, written as `6.12`, `6.12-rt` or `6.12-arm64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Series {
     numbers: (u32, u32),
@@ -64,7 +82,19 @@ impl Series {
         Self { numbers: (major, minor), flavour: Flavour::Cloud }
     }
 
-    #[cfg(test)]
+    pub(crate) const fn arm64(major: u32, minor: u32) -> Self {
+        Self { numbers: (major, minor), flavour: Flavour::Arm64 }
+    }
+
+    /// The series of the same version for an architecture.
+    pub(crate) fn on(self, architecture: Architecture) -> Self {
+        match architecture {
+            _ if self.flavour.architecture() == architecture => self,
+            Architecture::X86_64 => Self { flavour: Flavour::Cloud, ..self },
+            Architecture::Aarch64 => Self { flavour: Flavour::Arm64, ..self },
+        }
+    }
+
     pub(crate) const fn realtime(major: u32, minor: u32) -> Self {
         Self { numbers: (major, minor), flavour: Flavour::Realtime }
     }
@@ -74,13 +104,13 @@ impl FromStr for Series {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (numbers, flavour) = match text.strip_suffix(Flavour::Realtime.suffix()) {
-            Some(numbers) => (numbers, Flavour::Realtime),
-            None => (text, Flavour::Cloud),
-        };
+        let marked = [Flavour::Realtime, Flavour::Arm64];
+        let known = marked.into_iter().find_map(|flavour| Some((text.strip_suffix(flavour.suffix())?, flavour)));
+        let (numbers, flavour) = known.unwrap_or((text, Flavour::Cloud));
         let parsed =
             numbers.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-        let numbers = parsed.ok_or_else(|| format!("`{text}` is no series of kernels, as 6.12 and 6.12-rt are"))?;
+        let numbers =
+            parsed.ok_or_else(|| format!("`{text}` is no series of kernels, as 6.12, 6.12-rt and 6.12-arm64 are"))?;
         Ok(Self { numbers, flavour })
     }
 }
@@ -97,6 +127,7 @@ impl fmt::Display for Series {
 pub(crate) struct Kernel {
     /// The release, as `uname -r` prints it.
     pub(crate) release: String,
+    pub(crate) architecture: Architecture,
     /// The file to start.
     pub(crate) image: PathBuf,
     /// The modules, not compressed, with their lists; `None` for a kernel that needs none.
@@ -106,9 +137,10 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// A kernel of another origin. `modules` is its folder of modules, whose name is the kernel's release.
     pub(crate) fn given(image: &Path, modules: Option<&Path>, folder: &Path, busybox: &Path) -> Result<Self> {
+        let architecture = Architecture::host()?;
         let Some(modules) = modules else {
             let release = image.file_name().context("the kernel's image is no file")?.to_string_lossy().into_owned();
-            return Ok(Self { release, image: image.to_owned(), modules: None });
+            return Ok(Self { release, architecture, image: image.to_owned(), modules: None });
         };
         let name = modules.file_name().context("the modules' folder has no name")?;
         let root = folder.join("given").join(name);
@@ -117,25 +149,32 @@ impl Kernel {
         fs::create_dir_all(root.join("lib/modules")).with_context(|| format!("cannot create {}", root.display()))?;
         process::run(Command::new("cp").arg("-rL").args([modules, &own]))?;
         modules::prepare(&own, busybox)?;
-        Ok(Self { release: name.to_string_lossy().into_owned(), image: image.to_owned(), modules: Some(own) })
+        let release = name.to_string_lossy().into_owned();
+        Ok(Self { release, architecture, image: image.to_owned(), modules: Some(own) })
     }
 }
 
 /// The kernels that were fetched, and the archive that has more.
 pub(crate) struct Kernels {
     folder: PathBuf,
-    /// The archive, which is read once, when a kernel is missing.
-    archive: Option<(PrivateApt, Vec<Version>)>,
+    /// The archive's parts, each of which is read once, when a kernel for that architecture is missing.
+    archives: BTreeMap<Architecture, Archive>,
+}
+
+/// The archive's kernels for one architecture.
+struct Archive {
+    apt: PrivateApt,
+    offered: Vec<Version>,
 }
 
 impl Kernels {
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.join("kernels"), archive: None }
+        Self { folder: folder.join("kernels"), archives: BTreeMap::new() }
     }
 
-    /// The archive's series, oldest first.
+    /// The archive's series for `x86_64`, oldest first.
     pub(crate) fn series(&mut self) -> Result<Vec<Series>> {
-        let mut series: Vec<_> = self.archive()?.1.iter().map(Version::series).collect();
+        let mut series: Vec<_> = self.archive(Architecture::X86_64)?.offered.iter().map(Version::series).collect();
         series.sort_unstable();
         series.dedup();
         Ok(series)
@@ -153,7 +192,7 @@ impl Kernels {
         if let Some(version) = newest_of(&there, series) {
             return self.fetched(version);
         }
-        let (_, offered) = self.archive()?;
+        let offered = &self.archive(series.flavour.architecture())?.offered;
         let nearest = nearest(offered, series).context("the archive has no kernels")?;
         if nearest != series {
             announce(format_args!("the archive has no {series}: taking {nearest} instead"));
@@ -163,19 +202,22 @@ impl Kernels {
         self.fetched(&version)
     }
 
-    fn archive(&mut self) -> Result<&(PrivateApt, Vec<Version>)> {
-        if self.archive.is_none() {
-            if !apt::available() {
-                bail!("Debian's kernels come by apt, which this machine lacks; give one with --kernel-image");
+    fn archive(&mut self, architecture: Architecture) -> Result<&Archive> {
+        Ok(match self.archives.entry(architecture) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(vacant) => {
+                if !apt::available() {
+                    bail!("Debian's kernels come by apt, which this machine lacks; give one with --kernel-image");
+                }
+                announce(format_args!("looking for Debian's kernels for {architecture}"));
+                let name = format!("apt-kernels-{architecture}");
+                let apt = PrivateApt::of(architecture, &self.folder.with_file_name(name))?;
+                apt.list(&SUITES)?;
+                let names = apt.names(PREFIX)?;
+                let offered = versions(names.iter().filter_map(|name| Some(name.strip_prefix(PREFIX)?.to_owned())));
+                vacant.insert(Archive { apt, offered })
             }
-            announce("looking for Debian's kernels");
-            let apt = PrivateApt::new(&self.folder.with_file_name("apt-kernels"))?;
-            apt.list(&SUITES)?;
-            let names = apt.names(PREFIX)?;
-            let offered = versions(names.iter().filter_map(|name| Some(name.strip_prefix(PREFIX)?.to_owned())));
-            self.archive = Some((apt, offered));
-        }
-        self.archive.as_ref().context("the archive was not asked")
+        })
     }
 
     fn fetch(&mut self, version: &Version, busybox: &Path) -> Result<()> {
@@ -184,12 +226,12 @@ impl Kernels {
         let _ = fs::remove_dir_all(&partial);
         let unpacked = partial.join("unpacked");
         let release = &version.release;
-        let (apt, _) = self.archive()?;
+        let apt = &self.archive(version.flavour.architecture())?.apt;
         let packages = packages(release, &apt.names("linux-")?)?;
         apt.unpack(&packages.iter().map(String::as_str).collect::<Vec<_>>(), &unpacked)?;
-        let first = |places: [String; 2]| {
-            let mut places = places.into_iter().map(|place| unpacked.join(place));
-            places.find(|path| path.exists()).with_context(|| format!("Debian's {release} is laid out in a new way"))
+        let first = |paths: [String; 2]| {
+            let mut paths = paths.into_iter().map(|path| unpacked.join(path));
+            paths.find(|path| path.exists()).with_context(|| format!("Debian's {release} is laid out in a new way"))
         };
         let image = first([format!("boot/vmlinuz-{release}"), format!("usr/lib/modules/{release}/vmlinuz")])?;
         let modules = first([format!("lib/modules/{release}/kernel"), format!("usr/lib/modules/{release}/kernel")])?;
@@ -214,7 +256,8 @@ impl Kernels {
             bail!("{} holds no kernel: remove it, and it is fetched anew", folder.display());
         }
         let modules = folder.join("lib/modules").join(&version.release);
-        Ok(Kernel { release: version.release.clone(), image, modules: Some(modules) })
+        let architecture = version.flavour.architecture();
+        Ok(Kernel { release: version.release.clone(), architecture, image, modules: Some(modules) })
     }
 }
 
@@ -286,6 +329,8 @@ mod tests {
             "6.12.95+deb12-amd64",
             "6.12.94+deb12-rt-amd64",
             "6.12.96+deb12-rt-amd64-unsigned",
+            "6.12.93+deb12-cloud-arm64",
+            "6.12.97+deb12-arm64",
         ];
         versions(releases.into_iter().map(str::to_owned))
     }
@@ -296,6 +341,7 @@ mod tests {
         assert_eq!(newest("5.10").as_deref(), Some("5.10.0-32-cloud-amd64"));
         assert_eq!(newest("6.12").as_deref(), Some("6.12.90+deb12.1-cloud-amd64"));
         assert_eq!(newest("6.12-rt").as_deref(), Some("6.12.94+deb12-rt-amd64"));
+        assert_eq!(newest("6.12-arm64").as_deref(), Some("6.12.93+deb12-cloud-arm64"));
         assert_eq!(newest("6.1"), None);
     }
 
@@ -316,7 +362,16 @@ mod tests {
         assert_eq!(nearest("6.1").as_deref(), Some("6.12"));
         assert_eq!(nearest("7.3").as_deref(), Some("6.12"));
         assert_eq!(nearest("5.10-rt").as_deref(), Some("6.12-rt"));
+        assert_eq!(nearest("5.10-arm64").as_deref(), Some("6.12-arm64"));
         assert_eq!(super::nearest(&[], series("6.1")), None);
         assert!("six".parse::<Series>().is_err() && "6.12-cloud".parse::<Series>().is_err());
+    }
+
+    #[test]
+    fn a_version_has_a_series_on_each_architecture() {
+        let on = |text, architecture| series(text).on(architecture).to_string();
+        assert_eq!(on("6.12", Architecture::Aarch64), "6.12-arm64");
+        assert_eq!(on("6.12-arm64", Architecture::X86_64), "6.12");
+        assert_eq!(on("6.12-rt", Architecture::X86_64), "6.12-rt");
     }
 }

@@ -11,7 +11,12 @@ mod machine;
 pub(crate) mod matrix;
 mod modules;
 mod out_of_tree;
+mod plans;
+mod programs;
 mod qemu;
+pub(crate) mod results;
+pub(crate) mod selection;
+mod turns;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -19,20 +24,25 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::support::architecture::Architecture;
 use crate::support::cargo;
-use guest::Guest;
+use crate::support::cross::Cross;
+use crate::support::test_build::Targets;
+use guest::{Guest, Materials};
 use kernels::{Kernel, Kernels, Series};
 use machine::Workshop;
+use programs::Programs;
 use qemu::Qemu;
 
 /// Starts another kernel under QEMU, with droptrace and its tests in it, and runs a command or a shell there.
 ///
 /// Kernels are Debian's, fetched once; QEMU and busybox too, where this machine lacks them. Emulation needs no privileges,
-/// and takes some seconds to start.
+/// and takes some seconds to start. For arm64, droptrace and the tests that the command names are built with a
+/// cross-compiler of Debian's, which is fetched as well.
 /// `cargo xtask vm --kernel 6.1 -- droptrace stat --duration 5s` passes the command's output and exit status on.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Series of the kernel, such as 6.12, or 6.12-rt for a real-time kernel; the newest of it is taken
+    /// Series of the kernel, such as 6.12, 6.12-rt for a real-time kernel, or 6.12-arm64; the newest of it is taken
     #[arg(long, default_value = "6.12", conflicts_with = "image")]
     kernel: Series,
     #[command(flatten)]
@@ -64,7 +74,6 @@ pub(crate) struct Source {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut ground = Ground::prepare()?;
-    ground.qemu.cpus = args.cpus;
     let given = ground.given(&args.source);
     let kernel = given.unwrap_or_else(|| ground.of_series(args.kernel))?;
     if args.extra_modules {
@@ -73,13 +82,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             bail!("cannot build the module {name}: {reason}");
         }
     }
-    ground.workshop()?.run_command(&kernel, &args.append, &args.command)
+    let mut qemu = ground.qemu(kernel.architecture)?;
+    qemu.cpus = args.cpus;
+    // One test at least: without any, cargo would give the dependencies other features, and build them again.
+    let mut named: Vec<_> = args.command.iter().map(String::as_str).filter(|word| Targets::has(word)).collect();
+    if named.is_empty() {
+        named.push("doctor");
+    }
+    ground.workshop(qemu, &named)?.run_command(&kernel, &args.append, &args.command)
 }
 
 /// The tools, before anything is built.
 struct Ground {
     folder: PathBuf,
-    qemu: Qemu,
+    /// One that this machine can run.
     busybox: PathBuf,
     kernels: Kernels,
 }
@@ -87,10 +103,9 @@ struct Ground {
 impl Ground {
     fn prepare() -> Result<Self> {
         let folder = cargo::root().join("target/vm");
-        let qemu = Qemu::set_up(&folder)?;
-        let busybox = guest::busybox(&folder)?;
+        let busybox = programs::busybox(&folder)?;
         let kernels = Kernels::new(&folder);
-        Ok(Self { folder, qemu, busybox, kernels })
+        Ok(Self { folder, busybox, kernels })
     }
 
     /// Debian's newest kernel of a series.
@@ -107,10 +122,22 @@ impl Ground {
         Some(Kernel::given(image, source.modules.as_deref(), &self.folder, &self.busybox))
     }
 
-    fn workshop(self) -> Result<Workshop> {
-        guest::announce_missing();
-        let guest = Guest::build(&self.busybox)?;
-        Ok(Workshop { folder: self.folder, qemu: self.qemu, guest })
+    fn qemu(&self, architecture: Architecture) -> Result<Qemu> {
+        Qemu::set_up(architecture, &self.folder)
+    }
+
+    /// Builds droptrace and tests for the emulator's machines: all tests for this machine's architecture, and those that
+    /// are named for another one, for which everything is built anew.
+    fn workshop(&self, qemu: Qemu, named: &[&str]) -> Result<Workshop> {
+        let is_here = qemu.architecture == Architecture::host()?;
+        let materials = Materials {
+            programs: Programs::set_up(qemu.architecture, &self.folder, &self.busybox)?,
+            cross: if is_here { None } else { Some(Cross::set_up(qemu.architecture)?) },
+            busybox: self.busybox.clone(),
+        };
+        materials.programs.announce_missing();
+        let guest = Guest::build(&materials, if is_here { Targets::Integration } else { Targets::Named(named) })?;
+        Ok(Workshop { folder: self.folder.clone(), qemu, guest })
     }
 }
 
@@ -124,12 +151,14 @@ impl BareMachine {
     /// The package and the name of the first process, which is to be built for it.
     pub(crate) const INIT: (&str, &str) = ("tests", guest::INIT);
 
-    pub(crate) fn prepare(series: &str, init: &Path, droptrace: &Path) -> Result<Self> {
+    /// Takes a kernel of this version's series, for the architecture of the programs.
+    pub(crate) fn prepare(series: &str, architecture: Architecture, init: &Path, droptrace: &Path) -> Result<Self> {
         let mut ground = Ground::prepare()?;
-        let series = series.parse().map_err(anyhow::Error::msg)?;
-        let kernel = Kernel { modules: None, ..ground.of_series(series)? };
+        let series: Series = series.parse().map_err(anyhow::Error::msg)?;
+        let qemu = ground.qemu(architecture)?;
+        let kernel = Kernel { modules: None, ..ground.of_series(series.on(architecture))? };
         let guest = Guest::bare(init, droptrace)?;
-        Ok(Self { workshop: Workshop { folder: ground.folder, qemu: ground.qemu, guest }, kernel })
+        Ok(Self { workshop: Workshop { folder: ground.folder, qemu, guest }, kernel })
     }
 
     /// The release of its kernel.
@@ -137,7 +166,7 @@ impl BareMachine {
         &self.kernel.release
     }
 
-    /// Starts it for one command; the exit status, if it told one, and what it printed.
+    /// Starts it for one command; returns the exit status, if the machine reported one, and its output.
     pub(crate) fn run(&self, command: &[&str]) -> Result<(Option<u8>, String)> {
         let words: Vec<_> = command.iter().map(|word| (*word).to_owned()).collect();
         self.workshop.capture(&self.kernel, &words)

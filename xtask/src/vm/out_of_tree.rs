@@ -84,7 +84,8 @@ impl Headers {
                 .with_context(|| format!("modules are built with {program}, which is missing"))?;
         }
         let release = kernel.release.clone();
-        let headers = Self { apt: folder.join("apt-kernels"), root: folder.join("headers").join(&release), release };
+        let headers =
+            Self { apt: folder.join("apt-kernels-x86_64"), root: folder.join("headers").join(&release), release };
         if !headers.build_folder().exists() {
             headers.fetch()?;
         }

@@ -9,24 +9,54 @@ use anyhow::{Context, Result, bail};
 
 use super::kernels::Kernel;
 use crate::support::apt::{self, PrivateApt};
+use crate::support::architecture::Architecture;
 use crate::support::process::{self, announce};
 
 /// Memory of a machine with few processors. The kernel lets its first file system have half of what the archive leaves, and
 /// holds the archive and its unpacked files, 300 MB each, at once.
 const MEMORY: &str = "1536M";
-const PROGRAM: &str = "qemu-system-x86_64";
-/// QEMU 7 crashes kernels at boot now and then, in its emulation of modified code.
-const LEAST_VERSION: u32 = 8;
 /// Processors of a machine that nobody asked for more of.
 pub(super) const CPUS: u32 = 2;
-/// The emulated processor. With fast string instructions (`erms`, `fsrm`) the kernel copies and clears memory by single
-/// instructions that the emulator executes byte by byte: without them, such work takes half the time.
-const PROCESSOR: &str = "max,cx16=off,erms=off,fsrm=off";
-const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
+
+/// How QEMU emulates an architecture.
+struct Emulation {
+    /// Debian's package.
+    package: &'static str,
+    /// The options for the machine and its processor.
+    options: &'static [&'static str],
+    /// The first serial port, by the kernel's name.
+    console: &'static str,
+    least_version: u32,
+}
+
+impl Emulation {
+    const fn of(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::X86_64 => Self {
+                package: "qemu-system-x86",
+                // With fast string instructions (`erms`, `fsrm`) the kernel copies and clears memory by single
+                // instructions that the emulator executes byte by byte: without them, such work takes half the time.
+                options: &["-cpu", "max,cx16=off,erms=off,fsrm=off"],
+                console: "ttyS0",
+                // QEMU 7 crashes kernels at boot now and then, in its emulation of modified code.
+                least_version: 8,
+            },
+            Architecture::Aarch64 => Self {
+                package: "qemu-system-arm",
+                options: &["-machine", "virt", "-cpu", "cortex-a72"],
+                console: "ttyAMA0",
+                // The machine has a second serial port from 9.1 on.
+                least_version: 10,
+            },
+        }
+    }
+}
 
 /// An emulator that can be started.
 pub(super) struct Qemu {
+    /// That of its machines.
+    pub(super) architecture: Architecture,
     program: PathBuf,
     /// Where it was unpacked, when it is not installed.
     root: Option<PathBuf>,
@@ -36,34 +66,39 @@ pub(super) struct Qemu {
 
 impl Qemu {
     /// Finds one, or fetches it.
-    pub(super) fn set_up(folder: &Path) -> Result<Self> {
-        if env::consts::ARCH != "x86_64" {
-            bail!("the kernels to test on are for x86_64, and this machine is {}", env::consts::ARCH);
-        }
-        let unpacked = folder.join("qemu");
-        let own = Self { program: unpacked.join("usr/bin").join(PROGRAM), root: Some(unpacked.clone()), cpus: CPUS };
-        let installed = process::find_program(PROGRAM).map(|program| Self { program, root: None, cpus: CPUS });
+    pub(super) fn set_up(architecture: Architecture, folder: &Path) -> Result<Self> {
+        let name = format!("qemu-system-{architecture}");
+        let unpacked = folder.join(format!("qemu-{architecture}"));
+        let with = |program, root| Self { architecture, program, root, cpus: CPUS };
+        let installed = process::find_program(&name).map(|program| with(program, None));
         if let Some(qemu) = installed.filter(Self::suffices) {
             return Ok(qemu);
         }
+        let own = with(unpacked.join("usr/bin").join(&name), Some(unpacked.clone()));
         if !own.suffices() {
-            fetch(folder, &unpacked)?;
+            fetch(architecture, folder, &unpacked)?;
         }
         if !own.suffices() {
-            bail!("Debian's QEMU does not start, or is older than {LEAST_VERSION}.0");
+            bail!("Debian's {name} does not start, or is older than {}.0", own.emulation().least_version);
         }
         Ok(own)
     }
 
+    fn emulation(&self) -> Emulation {
+        Emulation::of(self.architecture)
+    }
+
     fn suffices(&self) -> bool {
         let version = || process::output(self.command().arg("--version"));
-        self.program.exists() && version().is_ok_and(|text| major(&text).is_some_and(|major| major >= LEAST_VERSION))
+        let least = self.emulation().least_version;
+        self.program.exists() && version().is_ok_and(|text| major(&text).is_some_and(|major| major >= least))
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(root) = &self.root {
-            let folders = LIBRARIES.map(|folder| root.join(folder));
+            let host = Architecture::host().map(Architecture::gnu).unwrap_or_default();
+            let folders = ["usr/lib", "lib"].map(|folder| root.join(folder).join(host));
             command.env("LD_LIBRARY_PATH", env::join_paths(folders).unwrap_or_default());
             for folder in FIRMWARE {
                 command.arg("-L").arg(root.join(folder));
@@ -77,9 +112,11 @@ impl Qemu {
     pub(super) fn machine(&self, kernel: &Kernel, initramfs: &Path, append: &str, console: &Path) -> Command {
         let mut file = OsString::from("file:");
         file.push(console);
-        let mut command = self.command();
+        let (mut command, emulation) = (self.command(), self.emulation());
+        let console = emulation.console;
         command
-            .args(["-accel", "tcg,thread=multi", "-cpu", PROCESSOR, "-smp", &self.cpus.to_string()])
+            .args(["-accel", "tcg,thread=multi", "-smp", &self.cpus.to_string()])
+            .args(emulation.options)
             .args(["-m", if self.cpus > CPUS { "4G" } else { MEMORY }])
             .args(["-display", "none", "-no-reboot", "-nodefaults", "-serial"])
             .arg(file)
@@ -88,17 +125,18 @@ impl Qemu {
             .arg("-initrd")
             .arg(initramfs)
             .arg("-append")
-            .arg(format!("console=ttyS0 panic=-1 oops=panic softlockup_panic=1 quiet mitigations=off {append}"));
+            .arg(format!("console={console} panic=-1 oops=panic softlockup_panic=1 quiet mitigations=off {append}"));
         command
     }
 }
 
-fn fetch(folder: &Path, unpacked: &Path) -> Result<()> {
+fn fetch(architecture: Architecture, folder: &Path, unpacked: &Path) -> Result<()> {
+    let Emulation { package, least_version, .. } = Emulation::of(architecture);
     if !apt::available() {
-        bail!("{PROGRAM} {LEAST_VERSION}.0 or newer is missing, and this machine has no apt to fetch it by");
+        bail!("{package} {least_version}.0 or newer is missing, and this machine has no apt to fetch it by");
     }
-    announce("no QEMU that is new enough: fetching Debian's");
-    let apt = PrivateApt::new(&folder.join("apt-qemu"))?;
+    announce(format_args!("no QEMU for {architecture} that is new enough: fetching Debian's"));
+    let apt = PrivateApt::new(&folder.join(format!("apt-qemu-{architecture}")))?;
     let backports = format!("{}-backports", apt.release());
     let suite = match apt.list(&[apt.release(), &backports]) {
         Ok(()) => backports.as_str(),
@@ -108,7 +146,7 @@ fn fetch(folder: &Path, unpacked: &Path) -> Result<()> {
             apt.release()
         }
     };
-    apt.unpack_with_dependencies("qemu-system-x86", suite, unpacked).context("cannot fetch QEMU")
+    apt.unpack_with_dependencies(&[package], suite, unpacked).context("cannot fetch QEMU")
 }
 
 /// 10 of `QEMU emulator version 10.0.2 (…)`.

@@ -278,7 +278,7 @@ pub(crate) const ESTABLISHED: &[Case] = &[
         },
     },
     Case {
-        name: "tcp_reset_out_of_place",
+        name: "tcp_reset_with_other_sequence",
         reason: "TCP_RESET",
         symbols: &["tcp_validate_incoming", "tcp_rcv_established"],
         interface: Interface::Named("host0"),

@@ -1,6 +1,8 @@
 //! The common parts of both programs' command lines: the log, the form of results, `explain`, and the exit status.
 
 mod explain;
+mod habits;
+pub mod heading;
 mod usage;
 
 use std::io::{self, IsTerminal as _};
@@ -13,7 +15,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::{fmt, util::SubscriberInitExt as _};
 
-pub use explain::{ExplainArgs, explain};
+pub use explain::{Elsewhere, ExplainArgs, Lookup, explain};
 pub use usage::{parse, parse_from};
 
 use crate::outside::{LogWriter, say};
@@ -22,9 +24,10 @@ use crate::render::output::reader_gone;
 /// The file that results go to.
 #[derive(Args, Clone, Debug, Default)]
 pub struct OutputFile {
-    /// Write the results to this file, replacing its content, instead of to stdout;
-    /// compressed if its name ends in .zst
-    #[arg(short, long, value_name = "FILE")]
+    /// Write the results to this file, not to stdout
+    ///
+    /// The file's content is replaced. The results are compressed if the name ends in .zst
+    #[arg(short, long, value_name = "FILE", help_heading = heading::OUTPUT)]
     pub output: Option<PathBuf>,
 }
 

@@ -6,6 +6,9 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error, Parser};
 
+use super::habits;
+use crate::filter::Filter;
+
 /// Longest value of an option that an error repeats, in characters.
 const LONGEST_VALUE: usize = 60;
 
@@ -17,10 +20,12 @@ pub fn parse<C: Parser>() -> C {
 /// Reads a command line. A negative number after an option counts as the option's value, so that the error is about
 /// this value. The error for an option of another command names that command.
 pub fn parse_from<C: Parser>(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<C, Error> {
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
     let mut command = with_negative_numbers(C::command());
-    let matches = command.try_get_matches_from_mut(words);
+    let matches = command.try_get_matches_from_mut(&words);
     matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches)).map_err(|error| {
-        let error = with_short_value(with_command_of_option(error, &command));
+        let error = with_command_of_filter(with_command_of_option(error, &command), &command, &words);
+        let error = with_short_value(error);
         error.format(&mut command)
     })
 }
@@ -46,14 +51,40 @@ fn with_command_of_option(mut error: Error, command: &Command) -> Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
     }
+    let option = option.clone();
+    // The tip to write `--` before it: no command takes such a word, and `stat` would run it.
+    error.remove(ContextKind::Suggested);
+    let habit = habits::tip(&option).filter(|_| command.get_name() == "droptrace");
+    if let Some(tip) = habit {
+        return with_tip(error, StyledStr::from(tip));
+    }
     let commands = commands_with(command, command.get_name(), option.trim_start_matches("--"));
     if !commands.is_empty() {
         let tip = StyledStr::from(format!("'{option}' is an option of {}", commands.join(", ")));
-        // A similar option of the command is not what the user wanted.
-        error.remove(ContextKind::SuggestedArg);
-        error.remove(ContextKind::Usage);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        return with_tip(error, tip);
     }
+    error
+}
+
+/// For who types a filter alone, as tcpdump takes it.
+fn with_command_of_filter(mut error: Error, command: &Command, words: &[OsString]) -> Error {
+    if error.kind() != ErrorKind::InvalidSubcommand || command.get_name() != "droptrace" {
+        return error;
+    }
+    let text: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let text = text.join(" ");
+    if Filter::parse(&text).is_err() {
+        return error;
+    }
+    error.remove(ContextKind::SuggestedSubcommand);
+    with_tip(error, StyledStr::from(format!("a filter comes after a command, as in 'droptrace stat {text}'")))
+}
+
+/// Adds a tip. A similar option of the command is not what the user wanted.
+fn with_tip(mut error: Error, tip: StyledStr) -> Error {
+    error.remove(ContextKind::SuggestedArg);
+    error.remove(ContextKind::Usage);
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     error
 }
 

@@ -26,15 +26,12 @@ pub(super) struct FlowDimension {
     clear: fn(&mut Flow),
 }
 
-const fn column(name: &'static str, heading: &'static str, width: usize) -> Column {
-    Column { name, heading, max_width: Some(width), is_attribution: false }
+const fn column(name: &'static str, heading: &'static str) -> Column {
+    Column { name, heading, is_attribution: false }
 }
 
-/// Digits of the longest IPv6 address.
-const ADDRESS_WIDTH: usize = 39;
-
 pub(super) static PROCESS: FlowDimension = FlowDimension {
-    column: column("process", "PROCESS", 27),
+    column: column("process", "PROCESS"),
     member: "process",
     fact: FLOW_PROCESS,
     value: |flow| flow.process.as_deref().map(|process| Process::clone(process).into()),
@@ -42,7 +39,7 @@ pub(super) static PROCESS: FlowDimension = FlowDimension {
 };
 
 pub(super) static USER: FlowDimension = FlowDimension {
-    column: column("user", "USER", 10),
+    column: column("user", "USER"),
     member: "uid",
     fact: FLOW_USER,
     value: |flow| flow.uid.map(Value::from),
@@ -50,7 +47,7 @@ pub(super) static USER: FlowDimension = FlowDimension {
 };
 
 pub(super) static SOURCE: FlowDimension = FlowDimension {
-    column: column("src", "SRC", ADDRESS_WIDTH),
+    column: column("src", "SRC"),
     member: "src",
     fact: FLOW_SOURCE,
     value: |flow| flow.source.map(|address| address.to_string().into()),
@@ -58,7 +55,7 @@ pub(super) static SOURCE: FlowDimension = FlowDimension {
 };
 
 pub(super) static SOURCE_PORT: FlowDimension = FlowDimension {
-    column: column("sport", "SPORT", 8),
+    column: column("sport", "SPORT"),
     member: "sport",
     fact: FLOW_SOURCE_PORT,
     value: |flow| flow.source_port.map(|port| u32::from(port).into()),
@@ -66,7 +63,7 @@ pub(super) static SOURCE_PORT: FlowDimension = FlowDimension {
 };
 
 pub(super) static DESTINATION: FlowDimension = FlowDimension {
-    column: column("dst", "DST", ADDRESS_WIDTH),
+    column: column("dst", "DST"),
     member: "dst",
     fact: FLOW_DESTINATION,
     value: |flow| flow.destination.map(|address| address.to_string().into()),
@@ -74,7 +71,7 @@ pub(super) static DESTINATION: FlowDimension = FlowDimension {
 };
 
 pub(super) static DESTINATION_PORT: FlowDimension = FlowDimension {
-    column: column("dport", "DPORT", 8),
+    column: column("dport", "DPORT"),
     member: "dport",
     fact: FLOW_DESTINATION_PORT,
     value: |flow| flow.destination_port.map(|port| u32::from(port).into()),
@@ -82,7 +79,7 @@ pub(super) static DESTINATION_PORT: FlowDimension = FlowDimension {
 };
 
 pub(super) static TRANSPORT: FlowDimension = FlowDimension {
-    column: column("transport", "TRANSPORT", 10),
+    column: column("transport", "TRANSPORT"),
     member: "transport",
     fact: FLOW_TRANSPORT,
     value: |flow| flow.transport.map(|number| IpProtocol(number).to_string().into()),
@@ -90,7 +87,7 @@ pub(super) static TRANSPORT: FlowDimension = FlowDimension {
 };
 
 pub(super) static MARK: FlowDimension = FlowDimension {
-    column: column("mark", "MARK", 10),
+    column: column("mark", "MARK"),
     member: "mark",
     fact: FLOW_MARK,
     value: |flow| flow.mark.map(Value::from),

@@ -21,7 +21,7 @@ pub(super) struct InterfaceDimension;
 
 impl Dimension for InterfaceDimension {
     fn column(&self) -> &Column {
-        &Column { name: "interface", heading: "IFACE", max_width: Some(16), is_attribution: false }
+        &Column { name: "interface", heading: "IFACE", is_attribution: false }
     }
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {

@@ -77,7 +77,7 @@ impl Serialize for Members<'_> {
 }
 
 /// As [`nonzero`], of 64 bits.
-pub const fn nonzero64(number: u64) -> Option<u64> {
+pub(crate) const fn nonzero64(number: u64) -> Option<u64> {
     if number == 0 { None } else { Some(number) }
 }
 

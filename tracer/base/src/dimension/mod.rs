@@ -14,7 +14,8 @@ mod site;
 use std::borrow::Cow;
 
 pub use interface::interface;
-pub use members::{Member, Members, Value, nonzero, nonzero64};
+pub(crate) use members::nonzero64;
+pub use members::{Member, Members, Value, nonzero};
 pub use netns::netns;
 pub use protocol::ProtocolName;
 pub use reason::reason;
@@ -56,8 +57,6 @@ pub struct Column {
     pub name: &'static str,
     /// The heading.
     pub heading: &'static str,
-    /// Largest width; absent where the column shares the room that the others leave.
-    pub max_width: Option<usize>,
     /// Whether the value says whose packet it was, which the kernel program finds out only if it is asked for.
     pub is_attribution: bool,
 }
@@ -78,6 +77,11 @@ pub trait Dimension: Sync {
     /// The value for people, in at most `width` characters.
     fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         shorten(self.value(key), width)
+    }
+
+    /// A shorter form of the value, for columns without room for all of it.
+    fn brief<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        self.value(key)
     }
 
     /// Adds the members of JSON objects; null for an unknown value.

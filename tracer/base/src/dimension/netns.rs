@@ -19,7 +19,7 @@ pub(super) struct NetnsDimension;
 
 impl Dimension for NetnsDimension {
     fn column(&self) -> &Column {
-        &Column { name: "netns", heading: "NETNS", max_width: Some(16), is_attribution: false }
+        &Column { name: "netns", heading: "NETNS", is_attribution: false }
     }
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
@@ -41,13 +41,13 @@ impl Dimension for NetnsDimension {
         &["netns"]
     }
 
-    /// `own` for the namespace that droptrace runs in, the name of another, or `unnamed`.
+    /// `own` for the namespace that droptrace runs in, the name of another, or the inode number of one without a name, so that
+    /// the namespaces of containers do not share a series where their names are not visible.
     fn label_values<'k>(&self, key: &Elsewhere<'k>, values: &mut Vec<Cow<'k, str>>) {
         values.push(match &key.key.netns_name {
             _ if key.key.netns == 0 => "".into(),
             _ if key.is_own_netns == Some(true) => "own".into(),
-            Some(name) => printable(name),
-            None => "unnamed".into(),
+            _ => netns(key.key),
         });
     }
 

@@ -19,7 +19,7 @@ pub(super) struct OwnerDimension {
 }
 
 const fn column(name: &'static str, heading: &'static str) -> Column {
-    Column { name, heading, max_width: Some(40), is_attribution: true }
+    Column { name, heading, is_attribution: true }
 }
 
 pub(super) static CONTAINER: OwnerDimension = OwnerDimension {
@@ -84,7 +84,7 @@ pub(super) struct CgroupDimension;
 
 impl Dimension for CgroupDimension {
     fn column(&self) -> &Column {
-        &Column { name: "cgroup", heading: "CGROUP", max_width: Some(48), is_attribution: true }
+        &Column { name: "cgroup", heading: "CGROUP", is_attribution: true }
     }
 
     /// The path, or the number where the path is unknown.
@@ -124,7 +124,7 @@ pub(super) struct SocketDimension;
 
 impl Dimension for SocketDimension {
     fn column(&self) -> &Column {
-        &Column { name: "socket", heading: "SOCKET", max_width: Some(8), is_attribution: true }
+        &Column { name: "socket", heading: "SOCKET", is_attribution: true }
     }
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
@@ -163,7 +163,7 @@ pub(super) struct WhoDimension;
 
 impl Dimension for WhoDimension {
     fn column(&self) -> &Column {
-        &Column { name: "who", heading: "WHO", max_width: Some(40), is_attribution: true }
+        &Column { name: "who", heading: "WHO", is_attribution: true }
     }
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {

@@ -32,7 +32,7 @@ pub(super) struct ProtocolDimension;
 
 impl Dimension for ProtocolDimension {
     fn column(&self) -> &Column {
-        &Column { name: "protocol", heading: "PROTO", max_width: Some(8), is_attribution: false }
+        &Column { name: "protocol", heading: "PROTO", is_attribution: false }
     }
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {

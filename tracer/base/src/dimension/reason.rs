@@ -24,7 +24,7 @@ fn names(key: &NamedKey) -> Option<(&str, &str)> {
 
 impl Dimension for ReasonDimension {
     fn column(&self) -> &Column {
-        &Column { name: "reason", heading: "REASON", max_width: None, is_attribution: false }
+        &Column { name: "reason", heading: "REASON", is_attribution: false }
     }
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {

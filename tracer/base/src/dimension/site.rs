@@ -51,16 +51,21 @@ fn names(location: &Location) -> (Option<&str>, Option<u64>, Option<&str>) {
 
 impl Dimension for SiteDimension {
     fn column(&self) -> &Column {
-        &Column { name: "site", heading: "WHERE", max_width: None, is_attribution: false }
+        &Column { name: "site", heading: "WHERE", is_attribution: false }
     }
 
     fn value<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
-        self.text(key, usize::MAX)
+        site(&key.location, usize::MAX).into()
     }
 
     /// A site that is cut keeps its offset.
     fn text<'k>(&self, key: &'k NamedKey, width: usize) -> Cow<'k, str> {
         site(&key.location, width).into()
+    }
+
+    /// The function alone, without offset and module.
+    fn brief<'k>(&self, key: &'k NamedKey) -> Cow<'k, str> {
+        key.location.symbol.as_ref().map_or_else(|| self.value(key), |symbol| printable(&symbol.name))
     }
 
     fn members<'k>(&self, key: &'k NamedKey, members: &mut Members<'k>) {

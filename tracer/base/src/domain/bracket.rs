@@ -91,7 +91,7 @@ impl Verdict {
         matches!(self, Self::Excess(_) | Self::Missing(_))
     }
 
-    /// The place in a table, the worst first.
+    /// The position in a table, the worst first.
     pub const fn rank(self) -> u8 {
         match self {
             Self::Excess(_) | Self::Missing(_) => 0,

@@ -41,7 +41,6 @@ pub struct AloneLedger {
     pub apart: u64,
     pub no_mac_header: u64,
     pub too_few_bytes: u64,
-    pub unaccompanied: u64,
     pub flushed: u64,
 }
 
@@ -58,8 +57,6 @@ pub enum AloneCause {
     NoMacHeader,
     /// Too few bytes were captured to recognise the packet.
     TooFewBytes,
-    /// The other backend was not running.
-    Unaccompanied,
     /// The run ended while the observation waited.
     Flushed,
 }
@@ -83,13 +80,7 @@ impl DedupeLedger {
 impl AloneLedger {
     /// The sum of all causes.
     pub const fn total(&self) -> u64 {
-        self.expired
-            + self.evicted
-            + self.apart
-            + self.no_mac_header
-            + self.too_few_bytes
-            + self.unaccompanied
-            + self.flushed
+        self.expired + self.evicted + self.apart + self.no_mac_header + self.too_few_bytes + self.flushed
     }
 
     /// Counts a drop that one backend alone reported.
@@ -100,7 +91,6 @@ impl AloneLedger {
             AloneCause::Apart => &mut self.apart,
             AloneCause::NoMacHeader => &mut self.no_mac_header,
             AloneCause::TooFewBytes => &mut self.too_few_bytes,
-            AloneCause::Unaccompanied => &mut self.unaccompanied,
             AloneCause::Flushed => &mut self.flushed,
         };
         *counter += 1;

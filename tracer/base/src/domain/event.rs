@@ -93,6 +93,17 @@ pub struct Location {
     pub trap_group: Option<Arc<str>>,
 }
 
+/// The function that frees packets. It drops none: where the compiler split it, as in Debian's 5.10 for arm64, the kernel reports
+/// it as the drop site of all drops.
+pub const KFREE_SKB: &str = "kfree_skb";
+
+impl Location {
+    /// The function that dropped the packet, if it is known.
+    pub fn function(&self) -> Option<&str> {
+        self.symbol.as_ref().map(|symbol| &*symbol.name).filter(|name| *name != KFREE_SKB)
+    }
+}
+
 /// A symbol of the kernel and the distance from its start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Symbol {
@@ -328,7 +339,7 @@ pub struct DropEvent<'a> {
     /// A process that had the packet's socket open when it was looked up, shortly after the drop; absent where none is known
     /// for certain.
     pub process: Option<&'a Arc<Process>>,
-    /// The call stack: the drop site, the place from which its function was called, and so on; empty where it is not known or
+    /// The call stack: the drop site, the call site of its function, and so on; empty where it is not known or
     /// was not asked for.
     pub stack: &'a [Arc<Location>],
 }

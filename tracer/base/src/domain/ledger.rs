@@ -1,6 +1,7 @@
 //! The ledger of a backend: the drops that it saw, those that it kept, and those that it lost. Each ledger has a sum
 //! that must be exact, and reports a mismatch if it is not.
 
+mod parts;
 pub mod wire;
 
 use crate::domain::event::Origin;
@@ -52,6 +53,15 @@ impl Ledger {
             Self::Ebpf(ledger) => ledger.filtered,
             Self::NetDm(ledger) => ledger.filtered,
             Self::Counters(_) => 0,
+        }
+    }
+
+    /// Drops that are in none of the counts; absent where their number cannot be known.
+    pub const fn lost(&self) -> Option<u64> {
+        match self {
+            Self::Ebpf(ledger) => Some(ledger.lost()),
+            Self::NetDm(ledger) => ledger.lost(),
+            Self::Counters(_) => None,
         }
     }
 

@@ -41,7 +41,8 @@ pub struct ReconciledCounter {
     pub rise: u64,
     /// Whether the rise can be compared with drops. If not, `explained` and `outside` are 0.
     pub is_compared: bool,
-    /// Drops that were counted with a reason and at a function that the counter counts, at most the rise.
+    /// Drops that were counted with a reason and at a function that the counter counts, and SYNs that are counted by the socket
+    /// that refused them; at most the rise.
     pub explained: u64,
     /// The part of the rise that certainly is none of the drops that were counted, filtered or lost.
     pub outside: u64,

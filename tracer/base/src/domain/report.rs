@@ -9,7 +9,9 @@ use crate::domain::dedupe::DedupeLedger;
 use crate::domain::event::{Location, NamedKey, Reason, Timestamp};
 use crate::domain::flow_ledger::FlowLedger;
 use crate::domain::ledger::Ledger;
+use crate::domain::past::Past;
 use crate::domain::reconciliation::Reconciliation;
+use crate::domain::refused::RefusedReport;
 use crate::domain::retransmit::RetransmitReport;
 use crate::domain::stack::SampledStacks;
 use crate::domain::total::{DropTotal, OverflowTotal};
@@ -62,6 +64,41 @@ pub struct CompareReport {
     pub comparison: Comparison<Arc<NamedKey>>,
 }
 
+/// Why drops are not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HiddenBy {
+    /// Healthy hosts often have such drops (`--unusual`).
+    Usual,
+    /// An expression matches (`--hide`).
+    Expression,
+}
+
+impl HiddenBy {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Usual, Self::Expression];
+
+    /// The name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::Expression => "expression",
+        }
+    }
+}
+
+/// Drops that are counted and not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HiddenDrops {
+    /// Why.
+    pub by: HiddenBy,
+    /// Number of their rows; absent for single drops.
+    pub rows: Option<u64>,
+    /// Number of drops.
+    pub packets: u64,
+    /// Bytes of the drops; absent where some are unknown.
+    pub bytes: Option<u64>,
+}
+
 /// Totals since the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatReport {
@@ -79,6 +116,8 @@ pub struct StatReport {
     pub drops: Vec<DropTotal>,
     /// What only the reason is known of.
     pub overflow: Vec<OverflowTotal>,
+    /// The sums of drops that are counted in the ledger and not among `drops`, because they are not to be shown.
+    pub hidden: Vec<HiddenDrops>,
     /// Netlink messages to droptrace itself that the kernel dropped because droptrace's sockets were full. They are
     /// among the drops of netlink messages; `None` if the number is unknown.
     pub own_netlink_drops: Option<u64>,
@@ -90,6 +129,10 @@ pub struct StatReport {
     pub stacks: Option<Vec<SampledStacks>>,
     /// Retransmissions of TCP, and the drops that they followed; absent where they are not asked for.
     pub retransmissions: Option<RetransmitReport>,
+    /// SYNs that listening sockets refused; absent where they are not counted.
+    pub refused: Option<RefusedReport>,
     /// The kernel's counters beside the backend; absent where they are not read.
     pub outside: Option<Reconciliation>,
+    /// The intervals of an agent's history that the report sums up; absent for a run and for a recording.
+    pub past: Option<Past>,
 }

@@ -66,7 +66,7 @@ pub struct RetransmitReport {
     /// The account of retransmissions.
     pub ledger: RetransmitLedger,
     /// By drop site and reason, those with the most drops that were followed first.
-    pub places: Vec<DropsFollowed>,
+    pub sites: Vec<DropsFollowed>,
 }
 
 /// One retransmission.
@@ -155,9 +155,9 @@ mod tests {
     #[test]
     fn drops_that_are_neither_are_unknown() {
         let NamedKey { reason, location, .. } = NamedKey::default();
-        let place = DropsFollowed { reason, location, drops: 10, followed: 4, not_followed: 1 };
-        assert_eq!(place.unknown(), 5);
+        let site = DropsFollowed { reason, location, drops: 10, followed: 4, not_followed: 1 };
+        assert_eq!(site.unknown(), 5);
         // Records may be read before the counts that include their drops.
-        assert_eq!(DropsFollowed { drops: 3, ..place }.unknown(), 0);
+        assert_eq!(DropsFollowed { drops: 3, ..site }.unknown(), 0);
     }
 }

@@ -23,7 +23,7 @@ pub struct SampledStacks {
 /// A call stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SampledStack {
-    /// The drop site, the place from which its function was called, and so on.
+    /// The drop site, the call site of its function, and so on.
     pub functions: Arc<[Arc<Location>]>,
     /// Sampled drops with this stack.
     pub samples: u64,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use show::{write_counter_json, write_counter_list, write_counter_text};
+pub(super) use show::write_counter;
 
 /// How a counter relates to the drops at `kfree_skb`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub struct Counter {
     pub meaning: String,
     /// Common causes.
     pub causes: Vec<String>,
-    /// Shell commands to run next; words in capitals (`NETNS`) are placeholders.
+    /// Shell commands to run next, in the form of [`super::fill`]; words in capitals (`NETNS`) are placeholders.
     pub next: Vec<String>,
 }
 

@@ -1,24 +1,33 @@
 //! The meaning of the kernel's drop reasons, from `data/reasons.toml`, which was written from the kernel's own comments
-//! on `enum skb_drop_reason` and from the code that gives each reason; and of its counters of drops (`counters`).
+//! on `enum skb_drop_reason` and from the code that gives each reason; of its counters of drops (`counters`), and of the
+//! functions that free packets (`sites`). `fill` puts the values of a row into the commands.
 
+mod combined;
+mod comment;
 mod counters;
+mod fill;
 mod json;
+mod sites;
 #[cfg(test)]
 mod tests;
 mod text;
+mod topic;
 mod traps;
+mod usual;
+mod wrap;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use counters::{
-    Class, CountedDrops, Counter, Counters, OF_DRIVERS, Scope, write_counter_json, write_counter_list,
-    write_counter_text,
-};
-pub use json::{write_all_json, write_json};
-pub use text::{write_list, write_text};
+pub use counters::{Class, CountedDrops, Counter, Counters, OF_DRIVERS, Scope};
+pub use fill::{Command, Entrance, Values, fill, inside, quoted};
+pub(crate) use json::write_topic_json;
+pub use sites::{Site, Sites};
+pub use text::{write_list, write_topic, write_topic_commands_first};
+pub use topic::{Library, Topic};
 pub use traps::generic_traps;
+pub use usual::{UsualDrops, usual_of, usual_of_reason};
 
 /// The prefix of core reasons in the kernel's source.
 const PREFIX: &str = "SKB_DROP_REASON_";
@@ -47,6 +56,15 @@ impl Usual {
             Self::Often => "often",
         }
     }
+
+    /// The name in the columns of tables, in at most five characters.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Sometimes => "some",
+            Self::Often => "often",
+        }
+    }
 }
 
 /// Why the built-in explanations cannot be read.
@@ -61,8 +79,8 @@ pub struct Explanation {
     pub subsystem: String,
     /// What happened to the packet.
     pub meaning: String,
-    /// Whether a healthy host has such drops.
-    pub usual: Usual,
+    /// Whether a healthy host has such drops; absent where the reason alone does not tell.
+    pub usual: Option<Usual>,
     /// The cause for which such drops are as usual as they are.
     pub because: String,
     /// Counters that rise with the reason, as `nstat` and `ip -s -s link` spell them: the tests show that they rise by
@@ -73,8 +91,11 @@ pub struct Explanation {
     pub unverified: Vec<String>,
     /// Common causes.
     pub causes: Vec<String>,
-    /// Shell commands to run next; words in capitals (`IFACE`) are placeholders.
+    /// Shell commands to run next, in the form of [`fill`]; words in capitals (`IFACE`) are placeholders.
     pub next: Vec<String>,
+    /// Shell commands that change the system, in the same form.
+    #[serde(default)]
+    pub changes: Vec<String>,
 }
 
 fn core() -> String {
@@ -126,12 +147,6 @@ impl Explanations {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Explanation)> {
         self.0.iter().map(|(name, explanation)| (name.as_str(), explanation))
     }
-}
-
-/// The names of reasons and counters that are most similar to this one, the most similar first; empty if none is similar.
-pub fn nearest_names<'n>(explanations: &'n Explanations, counters: &'n Counters, asked: &str) -> Vec<&'n str> {
-    let names = explanations.iter().map(|(name, _)| name).chain(counters.iter().map(|(name, _)| name));
-    nearest(&canonical(asked), names)
 }
 
 /// The names that are most similar to this one in capitals.

@@ -41,10 +41,9 @@ fn built_in() -> Explanations {
     Explanations::built_in().unwrap()
 }
 
-fn text(explanations: &Explanations, name: &str, width: usize) -> String {
-    let (name, explanation) = explanations.get(name).unwrap();
+fn text(library: &Library, name: &str, values: &Values, width: usize) -> String {
     let mut out = Vec::new();
-    write_text(&mut out, name, explanation, width).unwrap();
+    write_topic(&mut out, &library.named(name).unwrap(), values, width).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -77,10 +76,81 @@ fn every_explanation_is_complete() {
 
 #[test]
 fn commands_begin_with_a_known_tool() {
-    for (name, explanation) in built_in().iter() {
-        for command in explanation.next.iter().flat_map(|command| command.split(" | ")) {
+    for topic in Library::built_in().unwrap().topics() {
+        for command in topic.next().into_iter().chain(topic.changes()) {
+            for part in command.split(" | ") {
+                let bare = part.trim_start_matches(fill::INSIDE).trim_start_matches("timeout 10 ");
+                let tool = bare.split(' ').next().unwrap_or_default();
+                assert!(TOOLS.contains(&tool), "{}: {command}", topic.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn commands_to_run_next_change_nothing() {
+    const CHANGES: [&str; 9] = ["set", "add", "del", "delete", "flush", "replace", "change", "-w", "rule"];
+    for topic in Library::built_in().unwrap().topics() {
+        for command in topic.next() {
+            let is_shown = command.ends_with("ip rule show");
+            assert!(is_shown || !command.split(' ').any(|word| CHANGES.contains(&word)), "{}: {command}", topic.name());
+        }
+    }
+}
+
+#[test]
+fn commands_about_the_network_look_into_its_namespace() {
+    // Of the whole host: sysctls that other namespaces lack, and names of namespaces.
+    let is_of_host = |command: &str| {
+        [
+            "sysctl net.core.",
+            "sysctl vm.",
+            "sysctl net.ipv4.tcp_mem",
+            "sysctl net.ipv4.udp_mem",
+            "sysctl net.ipv4.neigh.",
+            "ip netns",
+        ]
+        .iter()
+        .any(|it| command.starts_with(it))
+    };
+    for topic in Library::built_in().unwrap().topics() {
+        for command in topic.next().into_iter().chain(topic.changes()) {
             let tool = command.split(' ').next().unwrap_or_default();
-            assert!(TOOLS.contains(&tool), "{name}: {command}");
+            let looks = ["ss", "ip", "nft", "ethtool", "nstat", "sysctl", "conntrack", "tc", "tcpdump", "bridge"];
+            let is_inside = command.starts_with(fill::INSIDE);
+            assert!(is_inside || !looks.contains(&tool) || is_of_host(&command), "{}: {command}", topic.name());
+        }
+    }
+}
+
+#[test]
+fn each_word_in_capitals_is_known() {
+    // Of which no row has a value.
+    const WORDS: [&str; 13] = [
+        "NETNS",
+        "IFACE",
+        "SOURCE",
+        "DESTINATION",
+        "ADDRESS",
+        "SPORT",
+        "DPORT",
+        "PORT",
+        "REMOTE",
+        "LENGTH",
+        "BRIDGE",
+        "FLOW",
+        "ID",
+    ];
+    for topic in Library::built_in().unwrap().topics() {
+        for command in topic.next().into_iter().chain(topic.changes()) {
+            // What these commands name is in capitals itself.
+            if ["droptrace explain", "dmesg", "ausearch"].iter().any(|tool| command.starts_with(tool)) {
+                continue;
+            }
+            let words = command.split(|c: char| !(c.is_ascii_alphanumeric() || "_.".contains(c)));
+            for word in words.filter(|word| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase())) {
+                assert!(WORDS.contains(&word), "{}: {word} in {command}", topic.name());
+            }
         }
     }
 }
@@ -170,23 +240,50 @@ fn unknown_field_is_an_error() {
 
 #[test]
 fn a_reason_that_has_counters() {
-    insta::assert_snapshot!(text(&built_in(), "SOCKET_RCVBUFF", 80));
+    let library = Library::built_in().unwrap();
+    insta::assert_snapshot!(text(&library, "SOCKET_RCVBUFF", &Values::default(), 80));
+}
+
+#[test]
+fn a_row_has_its_values_in_the_commands() {
+    let library = Library::built_in().unwrap();
+    let values = Values {
+        entrance: Entrance::Name("uxsrv".into()),
+        netns: Some("uxsrv".into()),
+        interface: Some("s0".into()),
+        source: "10.71.1.2".parse().ok(),
+        destination: "10.71.2.2".parse().ok(),
+        destination_port: Some(8125),
+        filter: "reason SOCKET_RCVBUFF and netns uxsrv".into(),
+        ..Values::default()
+    };
+    insta::assert_snapshot!(text(&library, "SOCKET_RCVBUFF", &values, 100));
+    let topic = library.of_drop(Some("IP_RPFILTER"), Some("ip_rcv_finish_core")).unwrap();
+    let mut out = Vec::new();
+    write_topic(&mut out, &topic, &values, 100).unwrap();
+    insta::assert_snapshot!(String::from_utf8(out).unwrap());
 }
 
 #[test]
 fn a_subsystem_reason_on_a_narrow_terminal() {
-    insta::assert_snapshot!(text(&built_in(), "OVS_DROP_EXPLICIT_WITH_ERROR", 10));
+    let library = Library::built_in().unwrap();
+    insta::assert_snapshot!(text(&library, "OVS_DROP_EXPLICIT_WITH_ERROR", &Values::default(), 10));
 }
 
 #[test]
 fn lines_fit_the_width_except_commands() {
-    let explanations = built_in();
-    for (name, explanation) in explanations.iter() {
-        for line in text(&explanations, name, 60)
+    let library = Library::built_in().unwrap();
+    for topic in library.topics() {
+        let mut out = Vec::new();
+        write_topic(&mut out, &topic, &Values::default(), 60).unwrap();
+        let commands = [topic.next(), topic.changes()].concat();
+        let commands: Vec<_> = commands.into_iter().map(|command| fill(&command, &Values::default()).text).collect();
+        for line in String::from_utf8(out)
+            .unwrap()
             .lines()
-            .filter(|line| !explanation.next.iter().any(|next| line.trim() == next))
+            .filter(|line| !commands.iter().any(|it| line.trim().starts_with(it.as_str())))
         {
-            assert!(line.chars().count() <= 60, "{name}: {line}");
+            assert!(line.chars().count() <= 60 || !line.trim().contains(' '), "{}: {line}", topic.name());
         }
     }
 }
@@ -194,23 +291,35 @@ fn lines_fit_the_width_except_commands() {
 #[test]
 fn the_list_has_one_line_for_each_within_the_width() {
     let mut out = Vec::new();
-    write_list(&mut out, &built_in(), 100).unwrap();
+    let library = Library::built_in().unwrap();
+    write_list(&mut out, &library, 100).unwrap();
     let list = String::from_utf8(out).unwrap();
-    assert_eq!(list.lines().count(), built_in().iter().count());
+    assert_eq!(list.lines().count(), library.topics().count() + 5, "three titles, and two lines between");
     assert!(list.lines().all(|line| line.chars().count() <= 100));
     assert!(list.contains("\nTCP_CSUM                      The TCP checksum is wrong\n"), "{list}");
 }
 
+fn json(name: &str, values: &Values) -> serde_json::Value {
+    let mut out = Vec::new();
+    write_topic_json(&mut out, &Library::built_in().unwrap().named(name).unwrap(), values).unwrap();
+    serde_json::from_slice(&out).unwrap()
+}
+
 #[test]
 fn json_has_all_fields() {
-    let mut out = Vec::new();
-    write_all_json(&mut out, &built_in()).unwrap();
-    let lines: Vec<serde_json::Value> =
-        String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), built_in().iter().count());
-    let drop = lines.iter().find(|line| line["reason"] == "TCP_CSUM").unwrap();
+    let drop = json("TCP_CSUM", &Values::default());
     assert_eq!((&drop["schema"], &drop["subsystem"]), (&"droptrace.explain.v1".into(), &"core".into()));
     assert_eq!((&drop["usual"], &drop["counters"][0]), (&"never".into(), &"TcpInCsumErrors".into()));
-    let fields = ["meaning", "because", "causes", "next"];
-    assert!(fields.iter().all(|field| !drop[field].is_null()), "{drop}");
+    let site = json("ip_error", &Values::default());
+    assert_eq!((&site["schema"], &site["site"]), (&"droptrace.explain-site.v1".into(), &"ip_error".into()));
+    let counter = json("TcpExtListenDrops", &Values { entrance: Entrance::Process(7), ..Values::default() });
+    assert_eq!(
+        (&counter["schema"], &counter["class"]),
+        (&"droptrace.explain-counter.v1".into(), &"not-traceable".into())
+    );
+    assert_eq!(counter["next"][0], "nsenter -t 7 -n ss -ltnp");
+    for document in [drop, site, counter] {
+        let fields = ["meaning", "causes", "next", "changes"];
+        assert!(fields.iter().all(|field| !document[field].is_null()), "{document}");
+    }
 }

@@ -1,5 +1,5 @@
 //! Filters: which drops to report. One language for all commands: that of pcap-filter(7), and words about the drop itself.
-//! `docs/filter.md` describes it.
+//! `docs/reference/filter.md` describes it.
 //!
 //! [`Filter::parse`] reads a text (`lex`, `parse`), and compiles its meaning (`ast`, `compile`) into [`code`], which
 //! [`Filter::matches`] runs in userspace, and which the eBPF backend translates.
@@ -28,7 +28,7 @@ pub use check::check;
 use code::{MAX_OPS, MEMORY, Number, Op};
 use compile::Failure;
 pub use error::FilterError;
-pub use named::{Named, UsualReasons};
+pub use named::Named;
 pub use names::closest;
 pub use necessary::Necessary;
 use parse::Asked;
@@ -85,14 +85,21 @@ impl Filter {
         self.code.iter().any(|op| matches!(op, Op::Load { .. }))
     }
 
-    /// Whether the code asks for the function of the drop site.
+    /// Whether the code asks for the function of the drop site, by which some drops are usual, too.
     pub fn asks_site(&self) -> bool {
-        self.questions.iter().any(|question| matches!(question, Question::Site(_)))
+        self.questions.iter().any(|question| matches!(question, Question::Site(_) | Question::Usual))
     }
 
     /// Whether the code asks for the user who made the socket.
     pub fn asks_user(&self) -> bool {
         self.questions.iter().any(|question| matches!(question, Question::User(_)))
+    }
+
+    /// Whether the code asks for the owner of the packet's socket.
+    pub fn asks_owner(&self) -> bool {
+        let is_owner =
+            |question: &Question| matches!(question, Question::Cgroup(_) | Question::Container(_) | Question::Pod(_));
+        self.questions.iter().any(is_owner)
     }
 
     /// Whether the code asks for a network namespace by what holds it: a process (`pid:N`) or a file.

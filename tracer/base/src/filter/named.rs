@@ -1,39 +1,16 @@
 //! Answers by names: what a recording or a message of the drop monitor has of a drop.
 
-use std::collections::BTreeSet;
-
 use super::question::{Question, is_cgroup_within, is_container, is_pod, is_process, matches_pattern};
 use super::run::Answers;
 use crate::domain::event::{NamedKey, reason_name};
 use crate::domain::owner::{Owner, Process};
-use crate::explain::{Explanations, MalformedData, Usual};
-
-/// The drop reasons that healthy hosts often have.
-#[derive(Clone, Debug)]
-pub struct UsualReasons(BTreeSet<String>);
-
-impl UsualReasons {
-    /// The reasons that [`Explanations`] call usual: [`Usual::Often`].
-    ///
-    /// # Errors
-    /// Fails if the built-in explanations cannot be read, which is a fault of droptrace.
-    pub fn built_in() -> Result<Self, MalformedData> {
-        let known = Explanations::built_in()?;
-        let usual = known.iter().filter(|(_, explanation)| explanation.usual == Usual::Often);
-        Ok(Self(usual.map(|(name, _)| name.to_owned()).collect()))
-    }
-
-    /// Whether the reason with this name, without its prefix, is one of them.
-    pub fn contains(&self, reason: &str) -> bool {
-        self.0.contains(reason)
-    }
-}
+use crate::explain::{Usual, UsualDrops};
 
 /// The names of one drop; each is absent, or 0, where it is unknown.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'d> {
     /// For [`Question::Usual`].
-    pub usual: &'d UsualReasons,
+    pub usual: &'d UsualDrops,
     /// The drop reason, without its prefix.
     pub reason: Option<&'d str>,
     /// The function of the drop site.
@@ -58,7 +35,7 @@ pub struct Named<'d> {
 
 impl<'d> Named<'d> {
     /// The names of a key, which has neither user nor process. `home_netns` is what `netns self` means.
-    pub fn of_key(key: &'d NamedKey, usual: &'d UsualReasons, home_netns: u32) -> Self {
+    pub fn of_key(key: &'d NamedKey, usual: &'d UsualDrops, home_netns: u32) -> Self {
         Self {
             usual,
             reason: reason_name(&key.reason),
@@ -81,7 +58,7 @@ impl Answers for Named<'_> {
         let owner = |name: fn(&Owner) -> Option<&str>| self.owner.and_then(name);
         match question {
             Question::Reason(pattern) => is(pattern, self.reason),
-            Question::Usual => self.reason.is_some_and(|reason| self.usual.contains(reason)),
+            Question::Usual => self.usual.of(self.reason, self.function) == Some(Usual::Often),
             Question::Site(pattern) => is(pattern, self.function) || is(pattern, self.function.map(without_part)),
             Question::Netns(target) => self.is_in(target),
             Question::Interface(given) => {
@@ -122,7 +99,7 @@ mod tests {
     use super::*;
 
     fn answers(question: &Question) -> bool {
-        let usual = UsualReasons::built_in().unwrap();
+        let usual = UsualDrops::built_in().unwrap();
         let owner = Owner {
             cgroup: Some("/kubepods/pod1/0af1".into()),
             container: Some("0af1b2c3d4e5".into()),
@@ -131,7 +108,7 @@ mod tests {
         };
         let process = Process { pid: 4711, comm: Some("nginx".into()) };
         let named = Named {
-            usual: &usual,
+            usual,
             reason: Some("NO_SOCKET"),
             function: Some("udp_rcv"),
             interface: Some("eth0"),
@@ -200,8 +177,7 @@ mod tests {
 
     #[test]
     fn usual_is_what_healthy_hosts_often_have() {
-        let usual = UsualReasons::built_in().unwrap();
-        assert!(usual.0.contains("QUEUE_PURGE") && !usual.0.contains("SOCKET_RCVBUFF"));
-        assert_eq!(answers(&Question::Usual), usual.0.contains("NO_SOCKET"));
+        let usual = UsualDrops::built_in().unwrap();
+        assert!(answers(&Question::Usual) && usual.of(Some("NO_SOCKET"), Some("tcp_v4_rcv")) == Some(Usual::Often));
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// The header of `PROTOCOL[…]`; absent for headers that have no fixed place.
+    /// The header of `PROTOCOL[…]`; absent for headers that have no fixed position.
     pub(super) const fn header(self) -> Option<Header> {
         match self {
             Self::Link => Some(Header::Link),

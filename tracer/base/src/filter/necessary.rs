@@ -1,6 +1,7 @@
 //! The conditions that every packet meets which matches a filter, as far as a firewall can check them.
 
 use super::ast::{Carrier, Expression, Join, Side, Test};
+use super::question::Question;
 use super::{Filter, parse};
 
 /// A condition that all packets meet which match a filter. Packets that meet all such conditions need not match.
@@ -41,23 +42,35 @@ impl Filter {
     /// The necessary conditions of the filter; none for a filter of which no single condition is necessary, such as
     /// `tcp or udp`.
     pub fn necessary(&self) -> Vec<Necessary> {
+        self.joined(of_packet)
+    }
+
+    /// The questions that every drop answers with yes which matches the filter, as [`Filter::necessary`].
+    pub(crate) fn necessary_questions(&self) -> Vec<Question> {
+        self.joined(|test| match test {
+            Test::Question(question) => vec![question.clone()],
+            _ => vec![],
+        })
+    }
+
+    fn joined<T>(&self, of_test: fn(&Test) -> Vec<T>) -> Vec<T> {
         let mut found = Vec::new();
         if let Ok((expression, _)) = parse::parse(&self.text) {
-            of_expression(&expression, &mut found);
+            of_expression(&expression, &mut found, of_test);
         }
         found
     }
 }
 
-fn of_expression(expression: &Expression, found: &mut Vec<Necessary>) {
+fn of_expression<T>(expression: &Expression, found: &mut Vec<T>, of_test: fn(&Test) -> Vec<T>) {
     match expression {
-        Expression::Test(test) => of_test(test, found),
+        Expression::Test(test) => found.extend(of_test(test)),
         Expression::Chain(first, rest) => {
             let start = found.len();
-            of_expression(first, found);
+            of_expression(first, found, of_test);
             for (join, next) in rest {
                 match join {
-                    Join::And => of_expression(next, found),
+                    Join::And => of_expression(next, found, of_test),
                     // The condition before it may not hold, and neither may this one.
                     Join::Or => found.truncate(start),
                 }
@@ -67,19 +80,19 @@ fn of_expression(expression: &Expression, found: &mut Vec<Necessary>) {
     }
 }
 
-fn of_test(test: &Test, found: &mut Vec<Necessary>) {
+fn of_packet(test: &Test) -> Vec<Necessary> {
     match *test {
-        Test::Payload(_, protocol) => found.push(Necessary::Payload(protocol)),
+        Test::Payload(_, protocol) => vec![Necessary::Payload(protocol)],
         // Addresses of ARP match as well if the carrier may be any, and no rule for IP sees ARP.
         Test::Ipv4 { carrier: Carrier::Ip | Carrier::Any, side, address, mask } => {
-            found.push(Necessary::Ipv4 { side, address, mask });
+            vec![Necessary::Ipv4 { side, address, mask }]
         }
-        Test::Ipv6 { side, address, mask } => found.push(Necessary::Ipv6 { side, address, mask }),
+        Test::Ipv6 { side, address, mask } => vec![Necessary::Ipv6 { side, address, mask }],
         Test::Ports { transport, side, first, last } => {
-            found.extend(transport.map(Necessary::Payload));
-            found.push(Necessary::Ports { side, first, last });
+            let ports = Necessary::Ports { side, first, last };
+            transport.map(Necessary::Payload).into_iter().chain([ports]).collect()
         }
-        _ => {}
+        _ => vec![],
     }
 }
 
@@ -97,6 +110,15 @@ mod tests {
         let host = Necessary::Ipv4 { side: Side::Either, address: 0xc000_0201, mask: u32::MAX };
         assert_eq!(necessary("udp dst port 53 and host 192.0.2.1"), [Necessary::Payload(17), port, host]);
         assert_eq!(necessary("host 192.0.2.1 and not tcp"), [host]);
+    }
+
+    #[test]
+    fn questions_are_necessary_as_well() {
+        let questions = |text: &str| Filter::parse(text).unwrap().necessary_questions();
+        let (reason, netns) = (Question::Reason("NO_SOCKET".into()), Question::Netns("web".into()));
+        assert_eq!(questions("reason NO_SOCKET and udp and netns web"), [reason.clone(), netns]);
+        assert_eq!(questions("reason NO_SOCKET or netns web"), []);
+        assert_eq!(questions("reason NO_SOCKET and not netns web"), [reason]);
     }
 
     #[test]

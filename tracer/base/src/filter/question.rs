@@ -23,7 +23,7 @@ pub enum Question {
     User(Box<str>),
     /// `process NAME|PID`: a process that has the socket open; `*` stands for any characters.
     Process(Box<str>),
-    /// `usual`: drops that happen on healthy hosts, too: `explain` calls the reason usual.
+    /// `usual`: drops that healthy hosts often have ([`crate::explain::UsualDrops`]).
     Usual,
 }
 

@@ -64,9 +64,9 @@ pub fn say(program: &str, what: impl Display) {
 }
 
 /// A writer of log lines to stderr, each of which is written at once. Colours are kept if the log has them.
-pub struct LogWriter {
+pub(crate) struct LogWriter {
     /// The lines have colours.
-    pub has_colors: bool,
+    pub(crate) has_colors: bool,
 }
 
 impl Write for LogWriter {

@@ -6,8 +6,6 @@ pub mod html;
 pub mod number;
 pub mod output;
 pub mod paint;
-#[cfg(feature = "html")]
-pub mod plot;
 pub mod rank;
 pub mod time;
 pub mod units;

@@ -182,6 +182,16 @@ impl Output {
         Target::open(path)?.into_output()
     }
 
+    /// The same, with stderr instead of stdout, which then belongs to another program.
+    pub fn open_beside(path: Option<&Path>) -> Result<Self, OutputError> {
+        if path.is_some_and(|path| path.as_os_str() != "-") {
+            return Self::open(path);
+        }
+        let file = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+        let opened = file.and_then(|file| Self::new(file, Some("stderr".into()), false, Made::default()));
+        opened.map_err(|source| OutputError::Open { path: "stderr".into(), source })
+    }
+
     /// Opens outputs for results and for a page, unless both are the same file or one of them is an input.
     pub fn open_apart<'a>(
         path: Option<&Path>,
@@ -241,11 +251,19 @@ impl Output {
         let terminal = self.is_terminal.then(|| Arc::clone(&self.file));
         Box::new(move || {
             let terminal = terminal.as_ref().map(|file| {
-                let told = rustix::termios::tcgetwinsize(file).ok();
-                told.map_or((0, 0), |size| (size.ws_col.into(), size.ws_row.into()))
+                let reported = rustix::termios::tcgetwinsize(file).ok();
+                reported.map_or((0, 0), |size| (size.ws_col.into(), size.ws_row.into()))
             });
             size(env::var_os("COLUMNS").as_deref(), terminal)
         })
+    }
+
+    /// As [`size`](Self::size), with room for whole lines where the output is not a terminal and `COLUMNS` is not set:
+    /// readers such as grep need whole names.
+    pub fn size_of_tables(&self) -> Box<dyn Fn() -> Size> {
+        let size = self.size();
+        let has_width = self.is_terminal || env::var_os("COLUMNS").is_some();
+        Box::new(move || if has_width { size() } else { Size { width: usize::MAX, ..size() } })
     }
 
     /// Returns whether to use colours.
@@ -282,7 +300,7 @@ impl Write for Output {
 /// `terminal` is its columns and rows, 0 if it does not report them.
 fn size(columns: Option<&OsStr>, terminal: Option<(usize, usize)>) -> Size {
     let columns = columns.and_then(OsStr::to_str).and_then(|text| text.parse().ok()).filter(|&columns| columns > 0);
-    let or = |told, default| if told == 0 { default } else { told };
+    let or = |reported, default| if reported == 0 { default } else { reported };
     let terminal = terminal.map(|(width, height)| (or(width, DEFAULT_TERMINAL.0), or(height, DEFAULT_TERMINAL.1)));
     Size {
         width: columns.or(terminal.map(|terminal| terminal.0)).unwrap_or(DEFAULT_WIDTH),

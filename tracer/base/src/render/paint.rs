@@ -11,10 +11,12 @@ pub enum Style {
     Heading,
     /// Less important text.
     Faint,
-    /// A drop reason.
-    Reason,
+    /// A problem that may be harmless.
+    Warning,
     /// Text that needs attention.
     Alarm,
+    /// A drop that healthy hosts do not have.
+    Fault,
 }
 
 impl Style {
@@ -24,8 +26,9 @@ impl Style {
             Self::Plain => "",
             Self::Heading => "1",
             Self::Faint => "2",
-            Self::Reason => "33",
+            Self::Warning => "33",
             Self::Alarm => "1;31",
+            Self::Fault => "31",
         }
     }
 }

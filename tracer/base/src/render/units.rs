@@ -71,6 +71,12 @@ fn ring_size_for(text: &str, page: u64) -> Result<u32, String> {
     u32::try_from(size).map_err(|error| error.to_string())
 }
 
+/// Parses a number of bytes, at least `least`, as `256M`, `1G` or `67108864`.
+pub fn size(text: &str, least: u64) -> Result<u64, String> {
+    let size = bytes(text).ok_or("not a number of bytes: write it as 256M, 1G or 67108864")?;
+    if size < least { Err(format!("too small: the least is {}", Bytes(least))) } else { Ok(size) }
+}
+
 fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -150,7 +156,25 @@ mod tests {
         ] {
             assert_eq!(size(text).unwrap_err(), expected, "{text}");
         }
-        assert_eq!(ring_size_for("32K", 65536).unwrap_err(), "too small: a ring buffer takes at least a page, 64K");
+    }
+
+    /// arm64 has pages of 4, 16 or 64 KiB.
+    #[test]
+    fn a_ring_has_a_page_at_least_whatever_its_size() {
+        for (page, name) in [(4 << 10, "4K"), (16 << 10, "16K"), (64 << 10, "64K")] {
+            assert_eq!(ring_size_for(name, page), Ok(u32::try_from(page).unwrap()));
+            assert_eq!(ring_size_for("8M", page), Ok(8 << 20));
+            let error = ring_size_for(&(page / 2).to_string(), page).unwrap_err();
+            assert_eq!(error, format!("too small: a ring buffer takes at least a page, {name}"));
+        }
+    }
+
+    #[test]
+    fn sizes_have_a_least_value() {
+        let size = |text| size(text, 16 << 20);
+        assert_eq!((size("16M"), size("1G")), (Ok(16 << 20), Ok(1 << 30)));
+        assert_eq!(size("15M").unwrap_err(), "too small: the least is 16M");
+        assert_eq!(size("much").unwrap_err(), "not a number of bytes: write it as 256M, 1G or 67108864");
     }
 
     proptest! {

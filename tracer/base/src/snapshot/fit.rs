@@ -33,7 +33,7 @@ impl Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     /// Aggregation keys whose drops are counted by reason or kind only.
-    pub places: usize,
+    pub keys: usize,
     /// Drops of these keys.
     pub packets: u64,
     /// Interfaces that are left out.
@@ -44,7 +44,7 @@ pub struct LeftOut {
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { places, packets, interfaces, counters } = *self;
+        let Self { keys, packets, interfaces, counters } = *self;
         write!(
             f,
             "a snapshot holds at most {} aggregation keys, {} interfaces and {} MiB: {} drops of {} keys are counted by reason or kind only, \
@@ -53,7 +53,7 @@ impl fmt::Display for LeftOut {
             Grouped(SOME as u64),
             MAX_BYTES >> 20,
             Grouped(packets),
-            Grouped(places as u64),
+            Grouped(keys as u64),
             Grouped(interfaces as u64),
             Grouped(counters as u64)
         )
@@ -92,7 +92,7 @@ pub(super) fn fit_into(snapshot: &mut Snapshot, limits: Limits) -> io::Result<Op
         let kept = fitting(&snapshot.drops, limits.rows, most)?;
         beyond = snapshot.drops.split_off(kept);
     }
-    let left_out = LeftOut { places: beyond.len(), packets: packets(&beyond), interfaces, counters };
+    let left_out = LeftOut { keys: beyond.len(), packets: packets(&beyond), interfaces, counters };
     let (by_reason, by_kind): (Vec<_>, Vec<_>) = beyond.into_iter().partition(Row::is_packet);
     let moved = packets(&by_reason);
     for row in by_reason {
@@ -129,8 +129,8 @@ fn packets(rows: &[Row]) -> u64 {
 
 fn count_by_reason(overflow: &mut Vec<Overflow>, row: Row) {
     let Row { reason, subsystem, packets, bytes, .. } = row;
-    let is_told = overflow.len() < REASONS || overflow.iter().any(|known| known.reason == reason);
-    let (reason, subsystem) = if is_told { (reason, subsystem) } else { (None, None) };
+    let has_room = overflow.len() < REASONS || overflow.iter().any(|known| known.reason == reason);
+    let (reason, subsystem) = if has_room { (reason, subsystem) } else { (None, None) };
     match overflow.iter_mut().find(|known| known.reason == reason && known.subsystem == subsystem) {
         Some(known) => {
             known.packets = known.packets.saturating_add(packets);

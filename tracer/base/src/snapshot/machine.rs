@@ -34,9 +34,9 @@ mod tests {
     #[test]
     fn id_is_stable_and_not_shown() {
         let id = "0123456789abcdef0123456789abcdef";
-        let told = hashed(&format!("{id}\n")).unwrap();
-        assert_eq!((told.len(), Some(&told)), (16, hashed(&id.to_uppercase()).as_ref()));
-        assert!(!id.contains(&told) && Some(told) != hashed("1123456789abcdef0123456789abcdef"));
+        let machine = hashed(&format!("{id}\n")).unwrap();
+        assert_eq!((machine.len(), Some(&machine)), (16, hashed(&id.to_uppercase()).as_ref()));
+        assert!(!id.contains(&machine) && Some(machine) != hashed("1123456789abcdef0123456789abcdef"));
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Snapshot {
     }
 }
 
-/// What rows without owners are told apart by.
+/// The key of a row without its owner: the row with zero drops and no times.
 fn key(row: &Row) -> Row {
     let never = Timestamp(0);
     Row { owner: None, packets: 0, bytes: None, first_seen: never, last_seen: never, ..row.clone() }

@@ -74,8 +74,8 @@ fn damaged_snapshot_is_never_read_as_another_document() {
 
 #[test]
 fn error_names_other_schema() {
-    let told = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
-    let newer = told(r#"{"schema":"droptrace.snapshot.v2","rows":[{"n":1}]}"#);
+    let error_of = |text: &str| read(text.as_bytes()).unwrap_err().to_string();
+    let newer = error_of(r#"{"schema":"droptrace.snapshot.v2","rows":[{"n":1}]}"#);
     assert_eq!(
         newer,
         "the snapshot has the schema droptrace.snapshot.v2, which is newer than droptrace.snapshot.v1: read it with a newer droptrace"
@@ -83,7 +83,7 @@ fn error_names_other_schema() {
     // The document is newer, and can be read nevertheless.
     let text = String::from_utf8(written(&sample())).unwrap();
     assert!(matches!(read(text.replace("snapshot.v1", "snapshot.v3").as_bytes()), Err(ReadError::Newer { .. })));
-    let stat = told(r#"{"schema":"droptrace.stat.v1","drops":[]}"#);
+    let stat = error_of(r#"{"schema":"droptrace.stat.v1","drops":[]}"#);
     assert_eq!(stat, "the file is not a snapshot: its schema is droptrace.stat.v1, not droptrace.snapshot.v1");
     assert!(matches!(read(&b"# a text"[..]), Err(ReadError::Malformed(_))));
     assert!(matches!(read(&b"{\"schema\":\"droptrace.snapshot.v1\"}"[..]), Err(ReadError::Malformed(_))));
@@ -120,7 +120,7 @@ fn rows_beyond_the_limits_are_counted_by_reason() {
     let left_out = fit_into(&mut snapshot, limits).unwrap().unwrap();
     assert_eq!(snapshot.outside.as_ref().unwrap().counters, [counter("a")]);
     let packets = whole.drops[rows - 2..].iter().map(|row| row.packets).sum();
-    assert_eq!(left_out, LeftOut { places: 2, packets, interfaces: 1, counters: 2 });
+    assert_eq!(left_out, LeftOut { keys: 2, packets, interfaces: 1, counters: 2 });
     assert!(
         left_out
             .to_string()
@@ -147,7 +147,7 @@ fn drops_that_are_not_packets_are_never_counted_as_packets() {
     let sum = whole.drops.iter().map(|row| row.packets).sum();
     whole.overflow.clear();
     (whole.sources[0].ledger.accounted, whole.sources[0].ledger.overflow) = (sum, 0);
-    let told = |most: usize| {
+    let kept = |most: usize| {
         let mut snapshot = whole.clone();
         fit_into(&mut snapshot, Limits { rows: most, interfaces: SOME, bytes: u64::MAX }).unwrap();
         assert_eq!(snapshot.unaccounted(), Some(0));
@@ -155,11 +155,11 @@ fn drops_that_are_not_packets_are_never_counted_as_packets() {
         let overflow = snapshot.overflow.iter().map(|row| row.packets).sum::<u64>();
         (["packet", "copy", "unix"].map(of), overflow, snapshot.drops.len())
     };
-    assert_eq!(told(rows), ([17, 15, 13], 0, 6));
-    assert_eq!(told(5), ([10, 15, 13], 7, 5));
-    assert_eq!(told(4), ([0, 15, 13], 17, 4));
+    assert_eq!(kept(rows), ([17, 15, 13], 0, 6));
+    assert_eq!(kept(5), ([10, 15, 13], 7, 5));
+    assert_eq!(kept(4), ([0, 15, 13], 17, 4));
     // More kinds than there is room for.
-    assert_eq!(told(1), ([0, 15, 13], 17, 3));
+    assert_eq!(kept(1), ([0, 15, 13], 17, 3));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn written_document_is_not_longer_than_the_limit() {
     let mut snapshot = sample();
     let room = written(&snapshot).len() as u64 - 100;
     let left_out = fit_into(&mut snapshot, Limits { rows: MOST, interfaces: SOME, bytes: room }).unwrap().unwrap();
-    assert!(left_out.places > 0 && !snapshot.drops.is_empty());
+    assert!(left_out.keys > 0 && !snapshot.drops.is_empty());
     // Drops that are counted by reason have room of their own.
     read_up_to(&written(&snapshot)[..], room + 1000).unwrap();
     let mut refused = sample();

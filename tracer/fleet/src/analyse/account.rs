@@ -20,13 +20,13 @@ const REASONS: usize = 3;
 /// now.
 pub(super) fn silent(view: &View<'_>) -> Option<Finding> {
     let fleet = view.fleet;
-    let told = fleet.hosts().iter().filter_map(|host| Some((host.name.as_str(), host.silence.as_ref()?.seconds)));
-    let is_told = one_of(fleet.hosts());
+    let reported = fleet.hosts().iter().filter_map(|host| Some((host.name.as_str(), host.silence.as_ref()?.seconds)));
+    let is_reported = one_of(fleet.hosts());
     let known = fleet.baseline.iter().flat_map(|baseline| baseline.hosts());
-    let gone = known.filter(|host| host.silence.is_none() && !is_told(host));
+    let gone = known.filter(|host| host.silence.is_none() && !is_reported(host));
     let gone: Vec<_> = gone.map(|host| (host.name.as_str(), None)).collect();
     let all = fleet.hosts().len() + gone.len();
-    let subject = subject(told.chain(gone.iter().copied()), "seconds", view.options.named);
+    let subject = subject(reported.chain(gone.iter().copied()), "seconds", view.options.named);
     let silent = subject.count;
     if silent == 0 {
         return None;
@@ -130,7 +130,7 @@ fn duplicates(view: &View<'_>) -> Option<Finding> {
         .hosts(view, twice.into_iter().map(|(id, _)| (id, None)), "packets")
         .means(
             "They are copies of others, or two machines share name and machine id, as clones of one image do: then the drops of \
-             one of them are in no figure here.",
+             one of them are not counted here.",
         )
         .next(&["hostname; cat /etc/machine-id"]);
     Some(draft.done())

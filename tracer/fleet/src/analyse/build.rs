@@ -1,10 +1,10 @@
 //! Builds findings: their hosts and their text.
 
-use droptrace_base::explain::Usual;
+use droptrace_base::explain::{Usual, Values, fill};
 use droptrace_base::render::number::Grouped;
 
 use super::view::{Cause, View};
-use crate::finding::{Figure, Finding, Kind, NamedHost, Severity, Subject};
+use crate::finding::{Effect, Figure, Finding, Kind, NamedHost, Severity, Subject};
 use crate::model::HostId;
 
 /// A finding under construction.
@@ -23,6 +23,8 @@ impl Draft {
             counter: None,
             group: None,
             hosts: Subject::default(),
+            effect: None,
+            q_value: None,
             evidence: Vec::new(),
             meaning: String::new(),
             next: Vec::new(),
@@ -34,9 +36,9 @@ impl Draft {
         self.0.reason = cause.reason.map(str::to_owned);
         self.0.subsystem = cause.subsystem.map(str::to_owned);
         if let Some((_, explanation)) = view.explain(cause) {
-            self.0.meaning =
-                format!("{} Usual: {}. {}", explanation.meaning, explanation.usual.name(), explanation.because);
-            self.0.next.clone_from(&explanation.next);
+            let usual = explanation.usual.map_or("unknown", Usual::name);
+            self.0.meaning = format!("{} Usual: {usual}. {}", explanation.meaning, explanation.because);
+            self.0.next = commands(&explanation.next);
         }
         self
     }
@@ -56,7 +58,7 @@ impl Draft {
         self.0.counter = Some(name.to_owned());
         if let Some((_, counter)) = view.counters.as_ref().and_then(|counters| counters.get(name)) {
             self.0.meaning = format!("The counter counts {}. No drop shows these packets.", counter.meaning);
-            self.0.next.clone_from(&counter.next);
+            self.0.next = commands(&counter.next);
         }
         self
     }
@@ -86,6 +88,15 @@ impl Draft {
     pub(super) fn evidence(mut self, what: &'static str, value: f64, unit: &'static str) -> Self {
         self.0.evidence.push(Figure { what, value, unit });
         self
+    }
+
+    /// Sets how much more is dropped than expected, and the share of wrong ones among findings as certain as this one.
+    pub(super) fn effect(mut self, effect: Effect, q_value: f64) -> Self {
+        (self.0.effect, self.0.q_value) = (Some(effect), Some(q_value));
+        self.evidence("against what is expected", effect.times, "times")
+            .evidence("at least", effect.at_least, "times")
+            .evidence("at most", effect.at_most, "times")
+            .evidence("q-value", q_value, "probability")
     }
 
     /// Sets the meaning of this kind of finding, which precedes the explanation of the reason.
@@ -128,13 +139,19 @@ pub(super) fn hosts(count: usize) -> String {
 /// The severity of drops with this reason.
 pub(super) fn severity(view: &View<'_>, cause: Cause<'_>) -> Severity {
     match view.explain(cause).map(|(_, explanation)| explanation.usual) {
-        Some(Usual::Often) => Severity::Notice,
+        // Where the reason alone does not tell, most drops are usual.
+        Some(None | Some(Usual::Often)) => Severity::Notice,
         _ => Severity::Warning,
     }
 }
 
 /// A number of items as a value.
-#[expect(clippy::cast_precision_loss, reason = "hosts and places of a fleet")]
+#[expect(clippy::cast_precision_loss, reason = "hosts and keys of a fleet")]
 pub(super) fn figure(count: usize) -> f64 {
     count as f64
+}
+
+/// The commands of an explanation. The values of single hosts are to be filled in.
+fn commands(next: &[String]) -> Vec<String> {
+    next.iter().map(|command| fill(command, &Values::default()).text).collect()
 }

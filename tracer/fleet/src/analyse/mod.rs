@@ -3,25 +3,37 @@
 
 mod account;
 mod build;
+mod chance;
+mod compare;
+mod fit;
 mod group;
 mod health;
 mod news;
 mod outlier;
 pub(crate) mod outside;
 mod owner;
+mod past;
+mod peers;
 mod robust;
+#[cfg(test)]
+mod simulation;
 mod storm;
 #[cfg(test)]
 mod tests;
 pub(crate) mod view;
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use serde::{Serialize, Serializer};
 
 use super::finding::Finding;
 use super::model::Fleet;
-use view::View;
+use chance::q_values;
+use compare::Discovery;
+use news::Comparison;
+use peers::Peers;
+use view::{Cause, View};
 
 /// A dimension within which hosts are compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,8 +86,12 @@ pub struct Options {
     pub min_packets: f64,
     /// If fewer hosts than this have drops with a reason, they cannot be compared.
     pub min_hosts: usize,
-    /// A host stands out if it is this many robust standard deviations above the median, on a logarithmic scale.
-    pub deviations: f64,
+    /// The share of wrong ones that is accepted among the hosts and groups that stand out.
+    pub false_discoveries: f64,
+    /// A host or a group stands out only if it drops at least this many times what is expected.
+    pub min_times: f64,
+    /// A host with fewer drops than this does not stand out.
+    pub min_host_packets: f64,
     /// A rate is higher than before if it is this many times that of the baseline.
     pub growth: f64,
     /// Fewer drops per second than this are not a storm.
@@ -90,7 +106,9 @@ impl Default for Options {
             by: vec![By::Kernel],
             min_packets: 100.0,
             min_hosts: 5,
-            deviations: 6.0,
+            false_discoveries: 0.01,
+            min_times: 2.5,
+            min_host_packets: 30.0,
             growth: 10.0,
             storm_rate: 1_000.0,
             named: 5,
@@ -101,22 +119,66 @@ impl Default for Options {
 /// Returns all findings, the gravest first.
 pub(crate) fn analyse(fleet: &Fleet, options: &Options) -> Vec<Finding> {
     let view = View::new(fleet, options);
-    let (outliers, found) = outlier::outliers(&view);
-    let news = news::news(&view, &found);
+    let comparison = Comparison::of(&view);
+    let new = comparison.as_ref().map(Comparison::new_reasons).unwrap_or_default();
+    let (mut causes, new): (HashSet<_>, Vec<_>) = new.into_iter().unzip();
+    let Standing { outliers, found, groups, outside } = Standing::of(&view, &causes);
+    let grown = comparison.as_ref().map(|comparison| comparison.grown_reasons(&found)).unwrap_or_default();
+    let (grown_causes, grown): (Vec<_>, Vec<_>) = grown.into_iter().unzip();
+    causes.extend(grown_causes);
     let mut findings: Vec<_> = account::silent(&view).into_iter().collect();
-    findings.extend(health::unhealthy(&view, &news.told));
-    findings.extend(news.findings);
+    findings.extend(health::unhealthy(&view, &causes));
+    findings.extend(new.into_iter().chain(grown));
+    findings.extend(comparison.as_ref().map(Comparison::new_sites).unwrap_or_default());
     findings.extend(outliers);
-    findings.extend(group::groups(&view));
+    findings.extend(groups);
     findings.extend(storm::storms(&view));
-    findings.extend(outside::outside(&view));
+    findings.extend(outside);
     findings.extend(owner::owners(&view));
     findings.extend(account::ledgers(&view));
     findings.sort_by(|one, other| order(one).cmp(&order(other)));
     findings
 }
 
+/// Findings of hosts and groups that stand out: tests of which a bounded share is expected to be wrong.
+struct Standing<'f> {
+    outliers: Vec<Finding>,
+    found: outlier::Found<'f>,
+    groups: Vec<Finding>,
+    outside: Vec<Finding>,
+}
+
+impl<'f> Standing<'f> {
+    /// `new`: reasons that the baseline does not have, and that have a finding.
+    fn of(view: &View<'f>, new: &HashSet<Cause<'f>>) -> Self {
+        let (peers, share) = (Peers::of(view), view.options.false_discoveries);
+        let (of_groups, hits) = group::tests(view, &peers, share);
+        let (of_hosts, hosts) = outlier::tests(view, &peers, share);
+        let (of_counters, losses) = outside::tests(view, &peers, share);
+        let probabilities: Vec<_> = hits
+            .iter()
+            .map(|hit| hit.probability)
+            .chain(hosts.iter().map(|host| host.1.probability))
+            .chain(losses.iter().map(|loss| loss.1.probability))
+            .collect();
+        let mut q_values = q_values(&probabilities, of_groups + of_hosts + of_counters).into_iter();
+        let of_hits: Vec<_> = q_values.by_ref().take(hits.len()).collect();
+        let hosts = kept(hosts, q_values.by_ref(), share);
+        let losses = kept(losses, q_values, share);
+        let (outliers, found) = outlier::outliers(view, &peers, hosts, new);
+        let groups = group::groups(view, hits, &of_hits, share);
+        Self { outliers, found, groups, outside: outside::outside(view, &peers, losses) }
+    }
+}
+
+/// The discoveries whose q-values are small enough, each with its own.
+fn kept<S>(probable: Vec<(S, Discovery)>, q_values: impl Iterator<Item = f64>, share: f64) -> Vec<(S, Discovery)> {
+    let all = probable.into_iter().zip(q_values);
+    let known = all.map(|((subject, discovery), q_value)| (subject, Discovery { q_value, ..discovery }));
+    known.filter(|(_, discovery)| discovery.q_value <= share).collect()
+}
+
 fn order(finding: &Finding) -> impl Ord + '_ {
     let Finding { severity, kind, title, group, hosts, .. } = finding;
-    (Reverse(*severity), *kind, Reverse(hosts.count), title, group)
+    (Reverse(*severity), *kind, Reverse(finding.packets()), Reverse(hosts.count), title, group)
 }

@@ -8,44 +8,14 @@ use super::build::{Draft, figure, hosts, severity};
 use super::outlier::Found;
 use super::view::{ByHost, Cause, View, by_cause, sums, total};
 use crate::finding::{Finding, Kind, Severity};
-use crate::model::{Fleet, HostId, Place};
+use crate::model::{Fleet, HostId, Key};
 
 /// The least number of drops that the baseline should have had at today's rate. That it has none is then no chance (1
 /// in 22,000).
 const EXPECTED: f64 = 10.0;
 
-/// The result of the comparison with the baseline.
-pub(super) struct News<'f> {
-    pub(super) findings: Vec<Finding>,
-    /// Causes with a finding.
-    pub(super) told: HashSet<Cause<'f>>,
-}
-
-/// Compares the fleet with its baseline; finds nothing without a baseline that has reasons.
-pub(super) fn news<'f>(view: &View<'f>, found: &Found<'f>) -> News<'f> {
-    let mut news = News { findings: Vec::new(), told: HashSet::new() };
-    let Some(comparison) = view.fleet.baseline.as_deref().and_then(|baseline| Comparison::new(view, baseline)) else {
-        return news;
-    };
-    let reasons = view.causes.iter().filter(|(cause, _)| cause.reason.is_some());
-    for (&cause, row) in reasons {
-        let before = comparison.before.get(&cause).copied().unwrap_or_default();
-        let none = HashSet::new();
-        let finding = if before == 0.0 {
-            comparison.new_reason(cause, row)
-        } else {
-            comparison.grown(cause, row, before, found.get(&cause).unwrap_or(&none))
-        };
-        if let Some(finding) = finding {
-            news.told.insert(cause);
-            news.findings.push(finding);
-        }
-    }
-    news.findings.extend(comparison.new_places());
-    news
-}
-
-struct Comparison<'v, 'f> {
+/// The fleet and its baseline.
+pub(super) struct Comparison<'v, 'f> {
     view: &'v View<'f>,
     baseline: &'f Fleet,
     /// Drops in the baseline.
@@ -56,19 +26,42 @@ struct Comparison<'v, 'f> {
 }
 
 impl<'v, 'f> Comparison<'v, 'f> {
-    fn new(view: &'v View<'f>, baseline: &'f Fleet) -> Option<Self> {
+    /// Absent without a baseline that has reasons.
+    pub(super) fn of(view: &'v View<'f>) -> Option<Self> {
+        let baseline = view.fleet.baseline.as_deref()?;
         let causes = by_cause(baseline);
         let ids = |with_reason: bool| -> HashSet<HostId> {
             let rows = causes.iter().filter(|(cause, _)| cause.reason.is_some() == with_reason);
             rows.flat_map(|(_, row)| row.iter().map(|entry| entry.0)).collect()
         };
-        let (tell, do_not) = (ids(true), ids(false));
+        let (informative, others) = (ids(true), ids(false));
         // A host without drops is as informative as any other; a host whose backend does not report reasons is not.
-        let counts = |id: HostId| tell.contains(&id) || !do_not.contains(&id);
+        let counts = |id: HostId| informative.contains(&id) || !others.contains(&id);
         let seconds_before = seconds(baseline, counts);
         let before = causes.into_iter().map(|(cause, row)| (cause, total(&row))).collect();
         let it = Self { view, baseline, before, seconds: seconds(view.fleet, |_| true), seconds_before };
         (it.seconds > 0.0 && it.seconds_before > 0.0).then_some(it)
+    }
+
+    /// Findings of reasons that the baseline does not have.
+    pub(super) fn new_reasons(&self) -> Vec<(Cause<'f>, Finding)> {
+        let new = self.reasons().filter(|(_, _, before)| *before == 0.0);
+        new.filter_map(|(cause, row, _)| Some((cause, self.new_reason(cause, row)?))).collect()
+    }
+
+    /// Findings of reasons that are far more frequent, without the hosts that were found by themselves.
+    pub(super) fn grown_reasons(&self, found: &Found<'f>) -> Vec<(Cause<'f>, Finding)> {
+        let none = HashSet::new();
+        let old = self.reasons().filter(|(_, _, before)| *before > 0.0);
+        let grown =
+            |(cause, row, before)| Some((cause, self.grown(cause, row, before, found.get(&cause).unwrap_or(&none))?));
+        old.filter_map(grown).collect()
+    }
+
+    /// The reasons with their drops now, and their sum in the baseline.
+    fn reasons(&self) -> impl Iterator<Item = (Cause<'f>, &'v ByHost, f64)> {
+        let reasons = self.view.causes.iter().filter(|(cause, _)| cause.reason.is_some());
+        reasons.map(|(cause, row)| (*cause, row, self.before.get(cause).copied().unwrap_or_default()))
     }
 
     /// Returns whether there are enough drops, and too many to be absent from the baseline by chance.
@@ -81,7 +74,7 @@ impl<'v, 'f> Comparison<'v, 'f> {
         if !self.is_new(packets) {
             return None;
         }
-        let is_a_fault = view.explain(cause).is_some_and(|(_, it)| it.usual == Usual::Never);
+        let is_a_fault = view.explain(cause).is_some_and(|(_, it)| it.usual == Some(Usual::Never));
         let severity = if is_a_fault { Severity::Critical } else { severity(view, cause) };
         let title = format!("{} is new: on {}", cause.name(), hosts(row.len()));
         let draft = Draft::new(Kind::NewReason, severity, title).cause(view, cause);
@@ -121,34 +114,34 @@ impl<'v, 'f> Comparison<'v, 'f> {
 
     /// The function with the most of these drops.
     fn foremost(&self, cause: Cause<'f>) -> Option<&'f str> {
-        let places = sums(self.view.fleet, |place| (Cause::of(place) == cause).then_some(place.symbol?));
-        let most = places.iter().max_by(|one, other| total(one.1).total_cmp(&total(other.1)));
+        let sites = sums(self.view.fleet, |key| (Cause::of(key) == cause).then_some(key.symbol?));
+        let most = sites.iter().max_by(|one, other| total(one.1).total_cmp(&total(other.1)));
         most.map(|(symbol, _)| *symbol)
     }
 
     /// Makes one finding for each reason that has new drop sites.
-    fn new_places(&self) -> Vec<Finding> {
+    pub(super) fn new_sites(&self) -> Vec<Finding> {
         let known: HashSet<_> = sums(self.baseline, Site::of).into_keys().collect();
-        let knows_places: HashSet<_> = known.iter().map(|site| site.cause).collect();
+        let knows_sites: HashSet<_> = known.iter().map(|site| site.cause).collect();
         let mut new: BTreeMap<Cause<'f>, Vec<(Site<'f>, ByHost)>> = BTreeMap::new();
         for (site, row) in sums(self.view.fleet, Site::of) {
-            if knows_places.contains(&site.cause) && !known.contains(&site) && self.is_new(total(&row)) {
+            if knows_sites.contains(&site.cause) && !known.contains(&site) && self.is_new(total(&row)) {
                 new.entry(site.cause).or_default().push((site, row));
             }
         }
-        new.into_iter().filter_map(|(cause, sites)| self.new_place(cause, &sites)).collect()
+        new.into_iter().filter_map(|(cause, sites)| self.new_site(cause, &sites)).collect()
     }
 
-    fn new_place(&self, cause: Cause<'f>, sites: &[(Site<'f>, ByHost)]) -> Option<Finding> {
+    fn new_site(&self, cause: Cause<'f>, sites: &[(Site<'f>, ByHost)]) -> Option<Finding> {
         let (foremost, row) = sites.iter().max_by(|one, other| total(&one.1).total_cmp(&total(&other.1)))?;
-        let place = foremost.symbol.or(foremost.trap_group).unwrap_or("an unknown drop site");
+        let at = foremost.symbol.or(foremost.trap_group).unwrap_or("an unknown drop site");
         let more = if sites.len() > 1 { format!(" and at {} more", sites.len() - 1) } else { String::new() };
-        let title = format!("{} at {place}{more} is new: on {}", cause.name(), hosts(row.len()));
+        let title = format!("{} at {at}{more} is new: on {}", cause.name(), hosts(row.len()));
         let draft =
-            Draft::new(Kind::NewPlace, Severity::Notice, title).cause(self.view, cause).symbol(foremost.symbol).means(
+            Draft::new(Kind::NewSite, Severity::Notice, title).cause(self.view, cause).symbol(foremost.symbol).means(
                 "The reason is known, this drop site is not: new traffic, a new kernel, or a function of another name.",
             );
-        let draft = draft.evidence("new places", figure(sites.len()), "places");
+        let draft = draft.evidence("new sites", figure(sites.len()), "sites");
         Some(self.evidence(draft, row, self.seconds, 0.0).done())
     }
 }
@@ -163,10 +156,10 @@ struct Site<'f> {
 }
 
 impl<'f> Site<'f> {
-    fn of(place: Place<'f>) -> Option<Self> {
-        let Place { symbol, module, trap_group, .. } = place;
+    fn of(key: Key<'f>) -> Option<Self> {
+        let Key { symbol, module, trap_group, .. } = key;
         let is_known = symbol.is_some() || trap_group.is_some();
-        is_known.then(|| Self { cause: Cause::of(place), symbol: symbol.map(plain), module, trap_group })
+        is_known.then(|| Self { cause: Cause::of(key), symbol: symbol.map(plain), module, trap_group })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Findings of hosts that lose packets outside `kfree_skb`, by the kernel's counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::build::{Draft, figure, hosts};
-use super::outlier::Groups;
+use super::compare::{Basis, Comparisons, Discovery, Series};
+use super::outlier::Outliers;
+use super::peers::Peers;
 use super::view::{ByHost, View, total};
 use crate::finding::{Finding, Kind, Severity};
 use crate::model::Fleet;
@@ -28,17 +30,39 @@ impl<'f> Losses<'f> {
     }
 }
 
-/// Hosts that stand out among those that lose packets by the same counter, and few hosts that lose packets where others lose none.
-pub(super) fn outside(view: &View<'_>) -> Vec<Finding> {
-    let (losses, groups) = (Losses::of(view.fleet), Groups::of(view));
-    let of_counter = |(counter, row): (&&str, &ByHost)| {
-        if row.len() < view.options.min_hosts {
-            return few(view, counter, row, losses.known).into_iter().collect();
-        }
-        let stand_out = groups.compare(view, row);
-        stand_out.iter().map(|group| group.finding_by_counter(view, counter)).collect::<Vec<_>>()
+/// A host that may stand out, by a counter.
+pub(super) type Probable<'f> = (&'f str, Discovery);
+
+/// The number of tests, and those whose probability is at most `most`.
+pub(super) fn tests<'f>(view: &View<'f>, peers: &Peers<'_>, most: f64) -> (usize, Vec<Probable<'f>>) {
+    let before = view.fleet.baseline.as_deref().map(|baseline| Losses::of(baseline).by_counter).unwrap_or_default();
+    let rows = Losses::of(view.fleet).by_counter.into_iter().filter(|(_, row)| row.len() >= view.options.min_hosts);
+    let rows: Vec<_> = rows.collect();
+    let series = |at: usize| {
+        let (counter, now) = &rows[at];
+        Series { now: now.clone(), past: peers.past.row(before.get(counter)), level: false, peers: true }
     };
-    losses.by_counter.iter().flat_map(of_counter).collect()
+    let comparisons = Comparisons::of(peers, rows.len(), series);
+    let (tests, probable) = comparisons.probable(most);
+    (tests, probable.into_iter().map(|discovery| (rows[discovery.of.series].0, discovery)).collect())
+}
+
+/// Hosts that stand out among those that lose packets by the same counter, and few hosts that lose packets where others lose none.
+pub(super) fn outside(view: &View<'_>, peers: &Peers<'_>, mut discoveries: Vec<Probable<'_>>) -> Vec<Finding> {
+    let losses = Losses::of(view.fleet);
+    let few_rows = losses.by_counter.iter().filter(|(_, row)| row.len() < view.options.min_hosts);
+    let few = few_rows.filter_map(|(counter, row)| few(view, counter, row, losses.known));
+    let mut groups: BTreeMap<(&str, Basis, Option<usize>), Vec<Discovery>> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    discoveries.sort_by_key(|(_, discovery)| discovery.of.basis);
+    for (counter, discovery) in discoveries.into_iter().filter(|(counter, it)| seen.insert((*counter, it.of.id))) {
+        groups.entry((counter, discovery.of.basis, discovery.of.among.group)).or_default().push(discovery);
+    }
+    let many = groups.into_iter().map(|((counter, basis, group), hosts)| {
+        let group = group.map_or("", |group| peers.groups.names[group].as_str());
+        Outliers { group, basis, hosts }.finding_by_counter(view, counter)
+    });
+    few.chain(many).collect()
 }
 
 /// Makes the finding of hosts that are too few to be compared with one another.

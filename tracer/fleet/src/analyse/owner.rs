@@ -17,7 +17,7 @@ type ByHost = BTreeMap<HostId, f64>;
 pub(super) fn owners(view: &View<'_>) -> Vec<Finding> {
     let mut causes: BTreeMap<Cause<'_>, BTreeMap<&str, ByHost>> = BTreeMap::new();
     for owned in view.fleet.owned() {
-        let owners = causes.entry(Cause::of(owned.place)).or_default();
+        let owners = causes.entry(Cause::of(owned.key)).or_default();
         *owners.entry(owned.owner).or_default().entry(owned.host).or_default() += owned.packets.float();
     }
     causes.into_iter().filter_map(|(cause, owners)| of_cause(view, cause, owners)).collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use droptrace_base::explain::{Counters, Explanation, Explanations};
 
 use super::{By, Options};
-use crate::model::{Fleet, Host, HostId, Place, PlaceId};
+use crate::model::{Fleet, Host, HostId, Key, KeyId};
 use crate::number::Amount;
 
 /// A drop reason.
@@ -20,8 +20,8 @@ pub(crate) struct Cause<'f> {
 }
 
 impl<'f> Cause<'f> {
-    pub(crate) fn of(place: Place<'f>) -> Self {
-        let Place { reason, subsystem, netlink, other, .. } = place;
+    pub(crate) fn of(key: Key<'f>) -> Self {
+        let Key { reason, subsystem, netlink, other, .. } = key;
         Self { reason, subsystem, netlink, other }
     }
 
@@ -47,16 +47,16 @@ impl<'f> Cause<'f> {
 pub(crate) type ByHost = Vec<(HostId, f64)>;
 
 /// Adds up drops by host and a key; keys that are `None` are left out.
-pub(crate) fn sums<'f, K: Ord + Clone>(fleet: &'f Fleet, key: impl Fn(Place<'f>) -> Option<K>) -> BTreeMap<K, ByHost> {
-    let keys: Vec<_> = fleet.places().map(key).collect();
-    let mut known: Vec<_> = keys.iter().flatten().cloned().collect();
+pub(crate) fn sums<'f, K: Ord + Clone>(fleet: &'f Fleet, group: impl Fn(Key<'f>) -> Option<K>) -> BTreeMap<K, ByHost> {
+    let groups: Vec<_> = fleet.keys().map(group).collect();
+    let mut known: Vec<_> = groups.iter().flatten().cloned().collect();
     known.sort_unstable();
     known.dedup();
-    let slots: Vec<_> = keys.iter().map(|key| known.binary_search(key.as_ref()?).ok()).collect();
+    let slots: Vec<_> = groups.iter().map(|group| known.binary_search(group.as_ref()?).ok()).collect();
     let mut rows: Vec<ByHost> = vec![Vec::new(); known.len()];
     for count in fleet.counts() {
-        let PlaceId(place) = count.place;
-        let Some(slot) = slots[place as usize] else { continue };
+        let KeyId(key) = count.key;
+        let Some(slot) = slots[key as usize] else { continue };
         match rows[slot].last_mut() {
             Some((host, packets)) if *host == count.host => *packets += count.packets.float(),
             _ => rows[slot].push((count.host, count.packets.float())),
@@ -68,21 +68,62 @@ pub(crate) fn sums<'f, K: Ord + Clone>(fleet: &'f Fleet, key: impl Fn(Place<'f>)
     known.into_iter().zip(rows).filter(|(_, row)| !row.is_empty()).collect()
 }
 
+/// Drops by aggregation key, without a copy of them.
+pub(super) struct ByKey<'f> {
+    fleet: &'f Fleet,
+    /// Indices of counts, those of one key after another.
+    order: Vec<u32>,
+    /// The end of each key's part of `order`.
+    ends: Vec<u32>,
+}
+
+impl<'f> ByKey<'f> {
+    pub(super) fn of(fleet: &'f Fleet) -> Self {
+        let mut ends = vec![0; fleet.keys().count()];
+        for count in fleet.counts() {
+            ends[count.key.0 as usize] += 1;
+        }
+        let mut before = 0;
+        for end in &mut ends {
+            before += *end;
+            *end = before - *end;
+        }
+        // So far the begin of each part, which moves to its end.
+        let mut order = vec![0; fleet.counts().len()];
+        for (at, count) in (0_u32..).zip(fleet.counts()) {
+            let end = &mut ends[count.key.0 as usize];
+            order[*end as usize] = at;
+            *end += 1;
+        }
+        Self { fleet, order, ends }
+    }
+
+    /// Drops of a key, each host once, by id.
+    pub(super) fn row(&self, KeyId(key): KeyId) -> ByHost {
+        let start = key.checked_sub(1).map_or(0, |before| self.ends[before as usize]);
+        let counts = self.order[start as usize..self.ends[key as usize] as usize].iter();
+        let counts = counts.map(|&at| &self.fleet.counts()[at as usize]);
+        let mut row: ByHost = counts.map(|count| (count.host, count.packets.float())).collect();
+        coalesce(&mut row);
+        row
+    }
+}
+
 /// Drops by host and reason.
 pub(crate) fn by_cause(fleet: &Fleet) -> BTreeMap<Cause<'_>, ByHost> {
-    sums(fleet, |place| Some(Cause::of(place)))
+    sums(fleet, |key| Some(Cause::of(key)))
 }
 
 /// Drops by reason, exactly.
 pub(crate) fn amounts(fleet: &Fleet) -> BTreeMap<Cause<'_>, Amount> {
-    let mut places = vec![Amount::default(); fleet.places().count()];
+    let mut sums = vec![Amount::default(); fleet.keys().count()];
     for count in fleet.counts() {
-        let PlaceId(place) = count.place;
-        places[place as usize] += count.packets;
+        let KeyId(key) = count.key;
+        sums[key as usize] += count.packets;
     }
     let mut causes = BTreeMap::<_, Amount>::new();
-    for (place, packets) in fleet.places().zip(places) {
-        *causes.entry(Cause::of(place)).or_default() += packets;
+    for (key, packets) in fleet.keys().zip(sums) {
+        *causes.entry(Cause::of(key)).or_default() += packets;
     }
     causes
 }
@@ -99,7 +140,7 @@ pub(crate) fn per_host(causes: &BTreeMap<Cause<'_>, ByHost>) -> BTreeMap<HostId,
 }
 
 /// Merges equal keys.
-fn coalesce(row: &mut ByHost) {
+pub(super) fn coalesce(row: &mut ByHost) {
     if row.is_sorted_by(|one, other| one.0 < other.0) {
         return;
     }

@@ -7,7 +7,7 @@ use droptrace_base::command::log_to_stderr;
 use droptrace_base::outside::{printable, say};
 
 use super::NAME;
-use super::args::DiagnoseArgs;
+use super::args::{DiagnoseArgs, EngineArgs};
 use super::show::Show;
 use crate::prometheus::{Access, Engine, EngineError, Gathered, Limits, Question, Scope, gather};
 use crate::report::Input;
@@ -16,13 +16,13 @@ use crate::report::Input;
 pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
     log_to_stderr(args.verbose, &[]);
     tracing::info!("{NAME} {}", env!("CARGO_PKG_VERSION"));
-    let (engine, scope) = prepare(args)?;
+    let (engine, scope) = prepare(&args.engine)?;
     // A bad path must be known before the work starts.
-    let show = Show::open(&args.show, args.http_config.as_deref())?;
+    let show = Show::open(&args.show, args.engine.http_config.as_deref())?;
     let question = Question {
         at: args.at,
-        range: args.range,
-        baseline: args.baseline,
+        range: args.engine.range,
+        baseline: args.engine.baseline,
         storm_rate: args.show.options().storm_rate,
     };
     let Gathered { fleet, notes, answers } = gather(&engine, &scope, &question)?;
@@ -33,7 +33,8 @@ pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode> {
     show.fleet(&fleet, Input { read: answers, notes, ..Input::of("prometheus") })
 }
 
-fn prepare(args: &DiagnoseArgs) -> Result<(Engine, Scope), EngineError> {
+/// Prepares to query the engine, without a connection.
+pub(super) fn prepare(args: &EngineArgs) -> Result<(Engine, Scope), EngineError> {
     let mut access = args.http_config.as_deref().map_or_else(|| Ok(Access::default()), Access::read)?;
     for line in &args.header {
         access.header(line)?;

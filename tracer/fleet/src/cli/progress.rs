@@ -28,10 +28,17 @@ impl<'w> Progress<'w> {
     }
 }
 
-impl Drop for Progress<'_> {
-    fn drop(&mut self) {
-        if self.shown.is_some() {
+impl Progress<'_> {
+    /// Removes the line, for a message; the next call of [`Self::show`] shows it again.
+    pub(super) fn hide(&mut self) {
+        if self.shown.take().is_some() {
             _ = write!(io::stderr(), "\r\x1b[K");
         }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.hide();
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use droptrace_base::command::Format;
 use droptrace_base::outside::to_json;
+use droptrace_base::render::html::{Maker, Secrets};
 use droptrace_base::render::output::Output;
 
 use super::args::ShowArgs;
@@ -16,7 +17,10 @@ use crate::report::{Input, Report};
 use crate::sink::{TextOptions, write_html, write_text};
 
 /// The exit status if there are findings.
-const FOUND: u8 = 3;
+pub(super) const FOUND: u8 = 3;
+
+/// The option whose value may authenticate a request.
+const SECRETS: Secrets<'_> = Secrets(&["--header"]);
 
 /// The outputs of the results.
 pub(super) struct Show<'a> {
@@ -39,7 +43,8 @@ impl<'a> Show<'a> {
         let report = Report::of(fleet, input, &options);
         // The page is written first, so that it is complete even if the reader of the results stops early.
         if let Some(page) = &mut self.page {
-            write_html(page, &report)?;
+            let program = concat!("droptrace-fleet ", env!("CARGO_PKG_VERSION")).to_owned();
+            write_html(page, &report, &Maker::here(program, SECRETS))?;
             page.finish()?;
         }
         match self.args.format {
@@ -66,7 +71,7 @@ impl<'a> Show<'a> {
 }
 
 /// A label that no host has is a mistake: all hosts would be one group.
-fn check(by: &[By], fleet: &Fleet) -> Result<()> {
+pub(super) fn check(by: &[By], fleet: &Fleet) -> Result<()> {
     let labels = || fleet.hosts().iter().flat_map(|host| host.labels.keys());
     for label in by {
         if let By::Label(label) = label

@@ -18,7 +18,7 @@ pub use files::Files;
 pub use load::{Loaded, load};
 
 use super::analyse::Options;
-use super::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place};
+use super::model::{Bounds, Burst, Fleet, Full, Host, HostId, Key};
 
 /// Shorter bursts than this are ignored, because a few packets at once would be a high rate.
 const SHORTEST: f64 = 1.0;
@@ -81,7 +81,7 @@ impl Default for Merge {
 
 impl Merge {
     /// Keeps bursts of at least this many packets per second (`--storm-rate`).
-    pub fn with_storms_from(storm_rate: f64) -> Self {
+    pub(crate) fn with_storms_from(storm_rate: f64) -> Self {
         Self {
             fleet: Fleet::default(),
             times: HashMap::default(),
@@ -125,9 +125,9 @@ impl Merge {
         let host = self.enter(snapshot)?;
         self.counted = counted;
         let is_latest = self.times[&host].last_key_value().is_none_or(|(start, _)| *start <= snapshot.started_at.0);
-        self.fleet.tell(host, |host| add_up(host, snapshot));
+        self.fleet.change(host, |host| add_up(host, snapshot));
         if is_latest {
-            self.fleet.tell(host, |told| tell_of(told, snapshot, folder));
+            self.fleet.change(host, |host| describe(host, snapshot, folder));
         }
         for row in &*snapshot.rows_without_owners() {
             if row.is_packet() || row.netlink {
@@ -138,14 +138,14 @@ impl Merge {
         }
         for row in snapshot.drops.iter().filter(|row| row.is_packet()) {
             if let Some(owner) = row.owner.as_ref().and_then(name_of) {
-                let place = self.fleet.place(place_of(row));
-                self.fleet.add_owned(host, place, &owner, row.packets);
+                let key = self.fleet.key(key_of(row));
+                self.fleet.add_owned(host, key, &owner, row.packets);
             }
         }
         for row in &snapshot.overflow {
             let (reason, subsystem) = (row.reason.as_deref(), row.subsystem.as_deref());
-            let place = self.fleet.place(Place { reason, subsystem, ..Place::default() });
-            self.fleet.add(host, place, row.packets);
+            let key = self.fleet.key(Key { reason, subsystem, ..Key::default() });
+            self.fleet.add(host, key, row.packets);
         }
         Ok(())
     }
@@ -201,26 +201,26 @@ impl Merge {
             known.all.push(id);
             id
         });
-        fleet.tell(id, |host| host.machine = Some(machine.clone()));
+        fleet.change(id, |host| host.machine = Some(machine.clone()));
         known.by_machine.insert(machine.clone(), id);
         id
     }
 
     fn add_row(&mut self, host: HostId, row: &Row, duration_ns: u64) {
-        let place = self.fleet.place(place_of(row));
-        self.fleet.add(host, place, row.packets);
+        let key = self.fleet.key(key_of(row));
+        self.fleet.add(host, key, row.packets);
         // All drops of a row happened between its first and its last one.
         let span = float(row.last_seen.0.saturating_sub(row.first_seen.0)) / 1e9;
         let (span, whole) = (span.max(SHORTEST), float(duration_ns) / 1e9);
         let rate = float(row.packets) / span;
         if span < whole && rate >= self.storm_rate {
-            self.fleet.bursts.push(Burst { host, place, rate, seconds: span, at: Some(row.first_seen) });
+            self.fleet.bursts.push(Burst { host, key, rate, seconds: span, at: Some(row.first_seen) });
         }
     }
 }
 
-fn place_of(row: &Row) -> Place<'_> {
-    Place {
+fn key_of(row: &Row) -> Key<'_> {
+    Key {
         reason: row.reason.as_deref(),
         subsystem: row.subsystem.as_deref(),
         symbol: row.symbol.as_deref(),
@@ -257,7 +257,7 @@ fn overlaps(times: &BTreeMap<u64, u64>, time: &Range<u64>) -> bool {
 }
 
 /// The latest snapshot describes the host, in whatever order the snapshots are read.
-fn tell_of(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
+fn describe(host: &mut Host, snapshot: &Snapshot, folder: Option<&str>) {
     host.kernel = Some(snapshot.kernel.clone());
     host.backend = Some(format!("{}/{}", snapshot.backend.source, snapshot.backend.mode));
     host.labels = labels(snapshot, folder);

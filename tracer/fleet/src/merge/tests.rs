@@ -69,7 +69,7 @@ fn merged(snapshots: &[Snapshot]) -> Fleet {
 /// Drops of a host by symbol.
 fn packets(fleet: &Fleet, host: &str, symbol: Option<&str>) -> f64 {
     let is_it = |count: &&crate::model::Count| {
-        fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.place).symbol == symbol
+        fleet.hosts()[count.host.0 as usize].name == host && fleet.resolve(count.key).symbol == symbol
     };
     fleet.counts().iter().filter(is_it).map(|count| count.packets.float()).sum()
 }
@@ -83,12 +83,12 @@ fn hosts_add_up_by_what_they_have_in_common() {
         snapshot("a", 10, vec![row("tcp_v4_rcv", 11)]),
     ]);
     // Two functions, and drops without a key of their own.
-    assert_eq!(fleet.places().count(), 3);
+    assert_eq!(fleet.keys().count(), 3);
     assert_eq!(packets(&fleet, "a", Some("tcp_v4_rcv")), 18.0);
     assert_eq!(packets(&fleet, "b", Some("tcp_v4_rcv")), 7.0);
     assert_eq!((packets(&fleet, "a", None), packets(&fleet, "b", None)), (8.0, 4.0));
-    let told: Vec<_> = fleet.hosts().iter().map(|host| (host.name.as_str(), host.seconds, host.lost)).collect();
-    assert_eq!(told, [("a", 20.0, Some(Amount::Whole(6))), ("b", 10.0, Some(Amount::Whole(3)))]);
+    let found: Vec<_> = fleet.hosts().iter().map(|host| (host.name.as_str(), host.seconds, host.lost)).collect();
+    assert_eq!(found, [("a", 20.0, Some(Amount::Whole(6))), ("b", 10.0, Some(Amount::Whole(3)))]);
     assert_eq!(fleet.time, Some(Timestamp(0)..Timestamp(20 * SECOND)));
     assert!(fleet.hosts().iter().all(|host| host.unbalanced == 0));
 }
@@ -117,8 +117,8 @@ fn a_full_fleet_takes_no_more_and_keeps_what_it_has() {
     let mut merge = Merge { bounds: Bounds { hosts: 1, ..Bounds::DEFAULT }, ..Merge::default() };
     merge.add(&snapshot("a", 0, vec![row("tcp_v4_rcv", 5)]), None).unwrap();
     let error = anyhow::Error::from(merge.add(&snapshot("b", 0, vec![]), None).unwrap_err());
-    let told = "the fleet has no room for the snapshot: there are 1 hosts already, and no more are kept";
-    assert_eq!(format!("{error:#}"), told);
+    let expected = "the fleet has no room for the snapshot: there are 1 hosts already, and no more are kept";
+    assert_eq!(format!("{error:#}"), expected);
     let fleet = merge.into_fleet();
     assert_eq!((fleet.hosts().len(), packets(&fleet, "a", Some("tcp_v4_rcv"))), (1, 5.0));
 }
@@ -262,8 +262,8 @@ fn only_simultaneous_drops_are_a_burst() {
     let at_once = Row { first_seen: Timestamp(3 * SECOND), last_seen: Timestamp(5 * SECOND), ..steady.clone() };
     let few = Row { packets: 500, ..at_once.clone() };
     let fleet = merged(&[snapshot("a", 0, vec![steady, at_once, few])]);
-    let told: Vec<_> = fleet.bursts.iter().map(|burst| (burst.rate, burst.seconds, burst.at)).collect();
-    assert_eq!(told, [(25_000.0, 2.0, Some(Timestamp(3 * SECOND)))]);
+    let found: Vec<_> = fleet.bursts.iter().map(|burst| (burst.rate, burst.seconds, burst.at)).collect();
+    assert_eq!(found, [(25_000.0, 2.0, Some(Timestamp(3 * SECOND)))]);
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Access {
     }
 
     /// The headers of each request.
-    pub(super) fn request_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, EngineError> {
+    pub(crate) fn request_headers(&self) -> Result<Vec<(HeaderName, HeaderValue)>, EngineError> {
         let mut all: Vec<_> = self.headers.iter().map(|(name, value)| header(name, value)).collect::<Result<_, _>>()?;
         let login = match (&self.basic_auth, &self.authorization) {
             (Some(_), Some(_)) => {
@@ -118,7 +118,7 @@ impl Access {
     }
 
     /// Returns the trusted authorities: the file's certificates, else the system's.
-    pub(super) fn tls(&self) -> Result<TlsConfig, EngineError> {
+    pub(crate) fn tls(&self) -> Result<TlsConfig, EngineError> {
         let roots: Vec<Certificate<'static>> = match &self.tls_config.ca_file {
             Some(file) => certificates(&self.file(file, |path| files::read(&path, MAX_SETTINGS))?)
                 .map_err(|source| EngineError::File { path: self.folder.join(file), source })?,

@@ -325,7 +325,7 @@ impl Visitor<'_> for FigureVisitor {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Result<(Answer, Vec<String>), String> {
+    fn parsed(text: &str) -> Result<(Answer, Vec<String>), String> {
         let mut lines = Vec::new();
         let answer = read(text.as_bytes(), &mut |series| {
             let labels: Vec<_> = series.labels().map(|(name, value)| format!("{name}={value}")).collect();
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn instants_and_ranges() {
-        let (answer, lines) = told(
+        let (answer, lines) = parsed(
             r#"{"status":"success","isPartial":false,"data":{"resultType":"vector","result":[
                 {"metric":{"__name__":"x","a":"1\n"},"value":[1700000000.123,"42"]},
                 {"metric":{},"value":[1,"NaN"]},
@@ -352,7 +352,8 @@ mod tests {
     #[test]
     fn errors_have_no_data() {
         let (answer, lines) =
-            told(r#"{"status":"error","data":null,"errorType":"timeout","error":"too slow","warnings":null}"#).unwrap();
+            parsed(r#"{"status":"error","data":null,"errorType":"timeout","error":"too slow","warnings":null}"#)
+                .unwrap();
         assert_eq!((answer.error_type.as_str(), answer.error.as_str(), lines.len()), ("timeout", "too slow", 0));
     }
 
@@ -360,7 +361,7 @@ mod tests {
     fn so_many_warnings_are_kept() {
         let warnings = vec!["\"w\""; MOST_WARNINGS + 50].join(",");
         let text = format!(r#"{{"status":"success","data":{{"result":[]}},"warnings":[{warnings}]}}"#);
-        let kept = told(&text).unwrap().0.warnings;
+        let kept = parsed(&text).unwrap().0.warnings;
         assert_eq!((kept.len(), kept.last().map(String::as_str)), (MOST_WARNINGS + 1, Some("and 50 more")));
     }
 
@@ -378,16 +379,16 @@ mod tests {
             r#"{"status":"success","data":{"result":[1,"2"]}}"#,
             r#"{"status":"success"} more"#,
         ] {
-            assert!(told(text).is_err(), "{text}");
+            assert!(parsed(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn answer_truncated_anywhere_is_an_error() {
         let text = r#"{"status":"success","data":{"result":[{"metric":{"a":"b"},"value":[1,"2"]}]},"warnings":["w"]}"#;
-        told(text).unwrap();
+        parsed(text).unwrap();
         for end in 0..text.len() {
-            assert!(told(&text[..end]).is_err(), "{end}");
+            assert!(parsed(&text[..end]).is_err(), "{end}");
         }
     }
 }

@@ -52,7 +52,7 @@ impl Engine {
             .tls_config(access.tls()?)
             .build();
         Ok(Self {
-            url: endpoint(url)?,
+            url: endpoint(url, API)?,
             agent: config.into(),
             headers,
             limits,
@@ -76,8 +76,20 @@ impl Engine {
         self.answers.get()
     }
 
-    /// Queries the state at a time, in seconds since the Unix epoch, or now by the engine's own clock.
-    pub(super) fn query(&self, query: &str, at: Option<f64>, each: &mut dyn FnMut(&Series)) -> Result<(), EngineError> {
+    /// Queries the state at a time, in seconds since the Unix epoch, or now by the engine's own clock. `row` makes a row of
+    /// each series as it arrives, or leaves it out; only the rows are kept.
+    pub(super) fn query<R>(
+        &self,
+        query: &str,
+        at: Option<f64>,
+        mut row: impl FnMut(&Series) -> Option<R>,
+    ) -> Result<Vec<R>, EngineError> {
+        let mut rows = Vec::new();
+        self.ask(query, at, &mut |series| rows.extend(row(series)))?;
+        Ok(rows)
+    }
+
+    fn ask(&self, query: &str, at: Option<f64>, each: &mut dyn FnMut(&Series)) -> Result<(), EngineError> {
         let time = at.map(|at| format!("{at:.3}"));
         // The engine may stop the query when the client no longer waits.
         let timeout = format!("{}ms", self.limits.time.as_millis());
@@ -177,8 +189,11 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// Returns the address of queries: the path of the engine is kept.
-fn endpoint(url: &str) -> Result<String, EngineError> {
+/// The path of queries.
+const API: &str = "/api/v1/query";
+
+/// Returns the address of an API, whose path follows that of the server.
+pub(crate) fn endpoint(url: &str, api: &str) -> Result<String, EngineError> {
     let refused = |cause| EngineError::Address { url: url.to_owned(), cause };
     let uri: Uri = url.parse().map_err(|_| refused("it is not a valid URL"))?;
     let authority = uri.authority().ok_or_else(|| refused("it has no host name"))?;
@@ -198,8 +213,8 @@ fn endpoint(url: &str) -> Result<String, EngineError> {
         return Err(refused("it has a query after its path"));
     }
     let path = uri.path().trim_end_matches('/');
-    let path = path.strip_suffix("/api/v1/query").unwrap_or(path);
-    Ok(format!("{}://{authority}{path}/api/v1/query", uri.scheme_str().unwrap_or("http")))
+    let path = path.strip_suffix(api).unwrap_or(path);
+    Ok(format!("{}://{authority}{path}{api}", uri.scheme_str().unwrap_or("http")))
 }
 
 fn first_words(page: &[u8]) -> String {

@@ -35,7 +35,7 @@ pub(super) fn is_of_tls(error: &ureq::Error) -> bool {
 pub enum EngineError {
     /// The address is invalid.
     #[error(
-        "{url} is not the address of an engine: {cause}; write it as http://host:9090, with the engine's path if it has one"
+        "{url} is not the address of a server: {cause}; write it as http://host:9090, with the server's path if it has one"
     )]
     Address {
         /// The address as it was given.

@@ -11,7 +11,7 @@ use super::error::EngineError;
 use super::increase::Census;
 use super::promql::{Counter, NOW, Scope, Window};
 use super::series::Series;
-use crate::model::{Bounds, Burst, Fleet, Full, Host, HostId, Place, Silence};
+use crate::model::{Bounds, Burst, Fleet, Full, Host, HostId, Key, Silence};
 
 const DROPS: &str = "droptrace_dropped_packets_total";
 pub(super) const FACTS: &str = "droptrace_host_info";
@@ -20,12 +20,12 @@ const BUILD: &str = "droptrace_build_info";
 pub(super) const MACHINE: &str = "machine";
 const SOURCE: &str = "droptrace_backend_info";
 
-/// The labels of an aggregation key, in the order of [`place`].
-const PLACE: [&str; 6] = ["reason", "subsystem", "symbol", "module", "interface_class", "protocol"];
+/// The labels of an aggregation key, in the order of [`key`].
+const KEY_LABELS: [&str; 6] = ["reason", "subsystem", "symbol", "module", "interface_class", "protocol"];
 
 /// Drops by aggregation key. The series of expired keys is excluded: it rises by drops that other series had already
 /// counted.
-const PLACES: Counter<'_> = Counter { metric: DROPS, more: "reason!=\"expired\"", labels: &PLACE };
+const DROPS_BY_KEY: Counter<'_> = Counter { metric: DROPS, more: "reason!=\"expired\"", labels: &KEY_LABELS };
 
 /// Losses outside `kfree_skb` by counter.
 const OUTSIDE: Counter<'_> =
@@ -110,17 +110,12 @@ fn full_of(engine: &Engine, source: Full) -> EngineError {
 
 /// The engine's own time: the clock of this host may differ.
 fn now(engine: &Engine) -> Result<f64, EngineError> {
-    let mut now = f64::NAN;
-    engine.query(NOW, None, &mut |series| now = series.value())?;
-    Ok(now)
+    Ok(engine.query(NOW, None, |series| Some(series.value()))?.pop().unwrap_or(f64::NAN))
 }
 
 fn refuse_duplicates(engine: &Engine, scope: &Scope, agents: &mut Agents, at: f64) -> Result<(), EngineError> {
-    let mut first = None;
-    engine.query(&scope.duplicates(), Some(at), &mut |series| {
-        first.get_or_insert((agents.of(series), series.value()));
-    })?;
-    let Some((agent, series)) = first else { return Ok(()) };
+    let found = engine.query(&scope.duplicates(), Some(at), |series| Some((agents.of(series), series.value())))?;
+    let Some(&(agent, series)) = found.first() else { return Ok(()) };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of series")]
     let series = series as u64;
     Err(EngineError::Ambiguous { url: engine.url().to_owned(), agent: agents.values(agent).join("/"), series })
@@ -145,9 +140,9 @@ impl<'e> Reader<'e> {
     /// Reads hosts, their time spans, their drops and their losses.
     fn count(&mut self, census: &Census, window: Window) -> Result<(), EngineError> {
         self.fleet.time = Some(timestamp(window.begin())..timestamp(window.end));
-        let mut heard: Vec<_> = census.seconds.iter().map(|(agent, seconds)| (*agent, *seconds)).collect();
-        heard.sort_unstable_by_key(|(agent, _)| *agent);
-        for (agent, seconds) in heard {
+        let mut seconds_of: Vec<_> = census.seconds.iter().map(|(agent, seconds)| (*agent, *seconds)).collect();
+        seconds_of.sort_unstable_by_key(|(agent, _)| *agent);
+        for (agent, seconds) in seconds_of {
             self.host(agent, |host| host.seconds = seconds);
         }
         self.within_bounds()?;
@@ -166,87 +161,89 @@ impl<'e> Reader<'e> {
 
     fn drops(&mut self, census: &Census) -> Result<(), EngineError> {
         let Self { engine, scope, agents, hosts, fleet, .. } = self;
-        let mut told: HashMap<AgentId, f64> = HashMap::new();
-        census.growth(engine, scope, agents, &PLACES, &mut |agent, labels, packets| {
-            let Some(&host) = hosts.get(&agent) else { return };
+        let mut known: HashMap<AgentId, f64> = HashMap::new();
+        for (agent, labels, packets) in census.growth(engine, scope, agents, &DROPS_BY_KEY)?.rows() {
+            let Some(&host) = hosts.get(&agent) else { continue };
             // The drops of expired keys are removed from the keys that counted them; the sum contains them.
             if packets < 0.0 {
-                return;
+                continue;
             }
-            let place = fleet.place(place(labels));
-            if fleet.add(host, place, packets) {
-                *told.entry(agent).or_default() += packets;
+            let key = fleet.key(key(&labels));
+            if fleet.add(host, key, packets) {
+                *known.entry(agent).or_default() += packets;
             } else {
                 fleet.host_mut(host).unbalanced += 1;
             }
-        })?;
+        }
         // For agents with series that expired and began again, the drop sites of some drops are unknown.
-        census.whole_growth(engine, scope, agents, DROPS, &mut |agent, packets| {
-            let Some(&host) = hosts.get(&agent) else { return };
-            let other = fleet.place(Place { other: true, ..Place::default() });
-            let rest = packets - told.get(&agent).copied().unwrap_or(0.0);
+        for (agent, _, packets) in census.whole_growth(engine, scope, agents, DROPS)?.rows() {
+            let Some(&host) = hosts.get(&agent) else { continue };
+            let other = fleet.key(Key { other: true, ..Key::default() });
+            let rest = packets - known.get(&agent).copied().unwrap_or(0.0);
             if !fleet.add(host, other, rest) {
                 fleet.host_mut(host).unbalanced += 1;
             }
-        })
+        }
+        Ok(())
     }
 
     fn losses(&mut self, census: &Census, window: Window) -> Result<(), EngineError> {
         let Self { engine, scope, agents, hosts, fleet, .. } = self;
         let lost = Counter { metric: "droptrace_ledger_drops_total", more: "account=\"lost\"", labels: &[] };
-        census.growth(engine, scope, agents, &lost, &mut |agent, _, packets| {
+        for (agent, _, packets) in census.growth(engine, scope, agents, &lost)?.rows() {
             if let Some(&host) = hosts.get(&agent) {
                 fleet.host_mut(host).lost = Some(packets.max(0.0).into());
             }
+        }
+        let unknown = engine.query(&scope.unknown_loss(window.length), Some(window.end), |series| {
+            hosts.get(&agents.of(series)).copied()
         })?;
-        engine.query(&scope.unknown_loss(window.length), Some(window.end), &mut |series| {
-            if let Some(&host) = hosts.get(&agents.of(series)) {
-                fleet.host_mut(host).lost = None;
-            }
-        })
+        for host in unknown {
+            fleet.host_mut(host).lost = None;
+        }
+        Ok(())
     }
 
     /// Reads the losses outside `kfree_skb`. Those of series that expired and began again are not among them.
     fn outside(&mut self, census: &Census) -> Result<(), EngineError> {
         let Self { engine, scope, agents, hosts, fleet, .. } = self;
-        census.growth(engine, scope, agents, &OUTSIDE, &mut |agent, labels, packets| {
-            if let (Some(&host), [counter]) = (hosts.get(&agent), labels) {
-                fleet.tell(host, |host| _ = host.add_outside(counter, packets.max(0.0).into()));
+        for (agent, labels, packets) in census.growth(engine, scope, agents, &OUTSIDE)?.rows() {
+            if let (Some(&host), [counter]) = (hosts.get(&agent), &labels[..]) {
+                fleet.change(host, |host| _ = host.add_outside(counter, packets.max(0.0).into()));
             }
-        })
+        }
+        Ok(())
     }
 
     /// Reads the properties of the hosts.
     fn facts(&mut self, window: Window) -> Result<(), EngineError> {
         let (end, length) = (Some(window.end), window.length);
-        let Self { engine, scope, agents, hosts, fleet, .. } = self;
-        let mut each = |query: &str, tell: &mut dyn FnMut(&mut Host, &Series)| {
-            engine.query(query, end, &mut |series| {
-                if let Some(&host) = hosts.get(&agents.of(series)) {
-                    fleet.tell(host, |host| tell(host, series));
-                }
-            })
-        };
-        each(&scope.last(FACTS, length), &mut |host, series| {
-            let labels = series.labels().filter(|(name, _)| *name != "__name__");
-            // No two hosts share this label.
-            let labels = labels.filter(|(name, _)| *name != MACHINE);
-            host.labels.extend(labels.map(|(name, value)| (called(name).to_owned(), value.to_owned())));
-            // If an agent reported several values of a property, one of them may lack it.
-            host.machine = known(series.label(MACHINE)).map(str::to_owned).or_else(|| host.machine.take());
-            host.kernel = known(series.label("kernel")).map(str::to_owned);
-        })?;
-        each(&scope.last(BUILD, length), &mut |host, series| {
-            host.labels.insert("version".to_owned(), series.label("version").to_owned());
-        })?;
-        each(&scope.last(SOURCE, length), &mut |host, series| {
-            host.backend = Some(format!("{}/{}", series.label("backend"), series.label("mode")));
-        })?;
-        each(&scope.unbalanced(), &mut |host, _| host.unbalanced += 1)?;
-        each(&scope.not_read(OLD), &mut |host, series| {
+        let scope = self.scope;
+        for (host, series) in self.of_hosts(&scope.last(FACTS, length), end)? {
+            self.fleet.change(host, |host| identify(host, &series));
+        }
+        for (host, series) in self.of_hosts(&scope.last(BUILD, length), end)? {
+            let version = series.label("version").to_owned();
+            self.fleet.change(host, |host| _ = host.labels.insert("version".to_owned(), version));
+        }
+        for (host, series) in self.of_hosts(&scope.last(SOURCE, length), end)? {
+            let backend = format!("{}/{}", series.label("backend"), series.label("mode"));
+            self.fleet.change(host, |host| host.backend = Some(backend));
+        }
+        for (host, _) in self.of_hosts(&scope.unbalanced(), end)? {
+            self.fleet.host_mut(host).unbalanced += 1;
+        }
+        for (host, series) in self.of_hosts(&scope.not_read(OLD), end)? {
             let why = "its agent answers, but has not read its totals in that time".to_owned();
-            host.silence = Some(Silence { seconds: Some(series.value()), why });
-        })
+            self.fleet.host_mut(host).silence = Some(Silence { seconds: Some(series.value()), why });
+        }
+        Ok(())
+    }
+
+    /// The series of an answer that belong to hosts of the fleet.
+    fn of_hosts(&mut self, query: &str, at: Option<f64>) -> Result<Vec<(HostId, Series)>, EngineError> {
+        let Self { engine, agents, hosts, .. } = self;
+        engine.query(query, at, |series| Some((*hosts.get(&agents.of(series))?, series.clone())))
     }
 
     /// Reads the highest rates that may be storms.
@@ -254,31 +251,42 @@ impl<'e> Reader<'e> {
         let shortest = SHORTEST_STORM.min(window.length);
         let piece = Duration::from_secs((window.length / WHILES).max(shortest).as_secs());
         let seconds = piece.as_secs_f64();
-        let query = self.scope.peaks(&PLACES, window.length, piece, least * seconds);
+        let query = self.scope.peaks(&DROPS_BY_KEY, window.length, piece, least * seconds);
         let Self { engine, agents, hosts, fleet, .. } = self;
-        engine.query(&query, Some(window.end), &mut |series| {
-            if let Some(&host) = hosts.get(&agents.of(series)) {
-                let place = fleet.place(place(&PLACE.map(|label| series.label(label))));
-                fleet.bursts.push(Burst { host, place, rate: series.value() / seconds, seconds, at: None });
-            }
-        })
+        let bursts = engine.query(&query, Some(window.end), |series| {
+            let &host = hosts.get(&agents.of(series))?;
+            let key = fleet.key(key(&KEY_LABELS.map(|label| series.label(label))));
+            Some(Burst { host, key, rate: series.value() / seconds, seconds, at: None })
+        })?;
+        fleet.bursts.extend(bursts);
+        Ok(())
     }
 
-    pub(super) fn host(&mut self, agent: AgentId, tell: impl FnOnce(&mut Host)) {
+    pub(super) fn host(&mut self, agent: AgentId, change: impl FnOnce(&mut Host)) {
         let Self { agents, hosts, fleet, .. } = self;
         let host = *hosts.entry(agent).or_insert_with(|| fleet.host(&agents.name(agent)));
-        tell(fleet.host_mut(host));
+        change(fleet.host_mut(host));
     }
 }
 
-/// The aggregation key with the label values of [`PLACE`].
-fn place<'s>(values: &[&'s str]) -> Place<'s> {
-    let &[reason, subsystem, symbol, module, class, protocol] = values else { return Place::default() };
+/// Takes the properties of a host from a series of [`FACTS`].
+fn identify(host: &mut Host, series: &Series) {
+    // No two hosts share the label of the machine.
+    let labels = series.labels().filter(|(name, _)| !["__name__", MACHINE].contains(name));
+    host.labels.extend(labels.map(|(name, value)| (called(name).to_owned(), value.to_owned())));
+    // If an agent reported several values of a property, one of them may lack it.
+    host.machine = known(series.label(MACHINE)).map(str::to_owned).or_else(|| host.machine.take());
+    host.kernel = known(series.label("kernel")).map(str::to_owned);
+}
+
+/// The aggregation key with the label values of [`KEY_LABELS`].
+fn key<'s>(values: &[&'s str]) -> Key<'s> {
+    let &[reason, subsystem, symbol, module, class, protocol] = values else { return Key::default() };
     if values.iter().all(|value| *value == "other") {
-        return Place { other: true, ..Place::default() };
+        return Key { other: true, ..Key::default() };
     }
     let netlink = protocol == "netlink";
-    Place {
+    Key {
         reason: known(reason),
         subsystem: known(subsystem),
         symbol: known(symbol),
@@ -325,8 +333,8 @@ pub(super) mod tests {
 
     #[test]
     fn engine_without_agents_is_an_error() {
-        let told = refused(&Fake::new(|_| ok(&[])));
-        assert!(told.contains("no series droptrace_start_time_seconds{a=\"b\"} within 1day 1h;"), "{told}");
+        let message = refused(&Fake::new(|_| ok(&[])));
+        assert!(message.contains("no series droptrace_start_time_seconds{a=\"b\"} within 1day 1h;"), "{message}");
     }
 
     #[test]
@@ -347,13 +355,13 @@ pub(super) mod tests {
                 }
             });
             let fleet = gathered(&fake, Duration::ZERO).unwrap().fleet;
-            let told = |count: &crate::model::Count| {
-                let place = fleet.resolve(count.place);
-                (place.reason.map(str::to_owned), place.other, count.packets.float())
+            let row = |count: &crate::model::Count| {
+                let key = fleet.resolve(count.key);
+                (key.reason.map(str::to_owned), key.other, count.packets.float())
             };
             let mut expected = vec![(Some("A".to_owned()), false, 7.0)];
             expected.extend(other.map(|packets| (None, true, packets)));
-            assert_eq!(fleet.counts().iter().map(told).collect::<Vec<_>>(), expected);
+            assert_eq!(fleet.counts().iter().map(row).collect::<Vec<_>>(), expected);
             assert_eq!(fleet.hosts()[0].unbalanced, unbalanced);
         }
     }
@@ -384,8 +392,11 @@ pub(super) mod tests {
     #[test]
     fn agent_with_two_series_is_an_error() {
         let fake = Fake::new(|_| ok(&[(&[("job", "d"), ("instance", "h:1")], 2.0)]));
-        let told = refused(&fake);
-        assert!(told.contains("has 2 series for the same agent, d/h:1") && told.contains("--identity"), "{told}");
+        let message = refused(&fake);
+        assert!(
+            message.contains("has 2 series for the same agent, d/h:1") && message.contains("--identity"),
+            "{message}"
+        );
         assert_eq!(fake.requests().len(), 1);
     }
 }

@@ -13,6 +13,7 @@ use super::error::EngineError;
 use super::lives::{self, Life, State};
 use super::promql::{Counter, Scope, TERM, Term, Window};
 use super::series::Series;
+use crate::names::{NameId, Names};
 
 /// The most agents or terms in one query, so that neither query nor answer becomes too large.
 const AT_ONCE: usize = 48;
@@ -29,9 +30,22 @@ pub(super) struct Census {
     rest: Vec<(AgentId, Vec<State>)>,
 }
 
-/// One increase: the agent, the values of the labels, and the number. The number is negative only if the agent's
-/// counters fell, or some of their series expired.
-pub(super) type EachGrowth<'f> = dyn FnMut(AgentId, &[&str], f64) + 'f;
+/// The increase of a counter by agent and labels.
+#[derive(Debug, Default)]
+pub(super) struct Growth {
+    names: Names,
+    rows: Vec<(AgentId, Box<[NameId]>, f64)>,
+}
+
+impl Growth {
+    /// Each agent, the values of the labels, and the number. The number is negative only if the agent's counters fell, or
+    /// some of their series expired.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (AgentId, Vec<&str>, f64)> {
+        self.rows.iter().map(|(agent, labels, packets)| {
+            (*agent, labels.iter().map(|label| self.names.resolve(*label)).collect(), *packets)
+        })
+    }
+}
 
 impl Census {
     /// Queries the times at which agents ran.
@@ -41,16 +55,13 @@ impl Census {
         agents: &mut Agents,
         window: Window,
     ) -> Result<Self, EngineError> {
-        let mut taken = Self { window, seconds: HashMap::new(), last: HashMap::new(), rest: Vec::new() };
-        let length = window.length;
-        engine.query(&scope.covered(length), Some(window.end), &mut |series| {
-            let seconds = window.end - series.value().max(window.begin());
-            taken.seconds.insert(agents.of(series), seconds);
+        let (length, end) = (window.length, Some(window.end));
+        let seconds = engine.query(&scope.covered(length), end, |series| {
+            Some((agents.of(series), window.end - series.value().max(window.begin())))
         })?;
-        let mut rest = Vec::new();
-        engine.query(&scope.processes(length), Some(window.end), &mut |series| {
-            rest.push(agents.of(series));
-        })?;
+        let seconds = seconds.into_iter().collect();
+        let mut taken = Self { window, seconds, last: HashMap::new(), rest: Vec::new() };
+        let mut rest = engine.query(&scope.processes(length), end, |series| Some(agents.of(series)))?;
         rest.retain(|agent| !taken.seconds.contains_key(agent));
         rest.sort_unstable();
         for some in rest.chunks(AT_ONCE) {
@@ -71,14 +82,19 @@ impl Census {
         let values: Vec<_> = some.iter().map(|&agent| agents.values(agent).to_vec()).collect();
         let named = values.iter().map(Vec::as_slice);
         let window = self.window;
+        let starts = engine
+            .query(&scope.start_of(&named), Some(window.begin()), |series| Some((agents.of(series), series.value())))?;
         let mut before: HashMap<AgentId, Vec<f64>> = HashMap::new();
-        engine.query(&scope.start_of(&named), Some(window.begin()), &mut |series| {
-            before.entry(agents.of(series)).or_default().push(series.value());
+        for (agent, start) in starts {
+            before.entry(agent).or_default().push(start);
+        }
+        let points = engine.query(&scope.lives(&named, window.length), Some(window.end), |series| {
+            Some((agents.of(series), series.points.clone()))
         })?;
         let mut all: HashMap<AgentId, Vec<Life>> = HashMap::new();
-        engine.query(&scope.lives(&named, window.length), Some(window.end), &mut |series| {
-            lives::add(all.entry(agents.of(series)).or_default(), &series.points);
-        })?;
+        for (agent, points) in points {
+            lives::add(all.entry(agent).or_default(), &points);
+        }
         for (agent, lives) in all.into_iter().filter(|(agent, _)| wanted.contains(agent)) {
             let known = before.get(&agent).map_or(&[][..], Vec::as_slice);
             let (states, seconds) = lives::states(&lives, known, window);
@@ -92,45 +108,44 @@ impl Census {
     }
 
     /// The times of the last samples of agents, in seconds since the Unix epoch.
-    pub(super) fn last_heard(
+    pub(super) fn last_samples(
         &self,
         engine: &Engine,
         scope: &Scope,
         agents: &mut Agents,
     ) -> Result<HashMap<AgentId, f64>, EngineError> {
         let mut last = self.last.clone();
-        engine.query(&scope.heard(), Some(self.window.end), &mut |series| {
-            last.entry(agents.of(series)).or_insert(series.value());
-        })?;
+        let samples = engine
+            .query(&scope.last_samples(), Some(self.window.end), |series| Some((agents.of(series), series.value())))?;
+        for (agent, at) in samples {
+            last.entry(agent).or_insert(at);
+        }
         Ok(last)
     }
 
-    /// Passes on the increase of a counter by agent and these labels.
+    /// The increase of a counter by agent and these labels.
     pub(super) fn growth(
         &self,
         engine: &Engine,
         scope: &Scope,
         agents: &mut Agents,
         counter: &Counter<'_>,
-        each: &mut EachGrowth<'_>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Growth, EngineError> {
         let Counter { metric, more, labels } = *counter;
         let query = scope.growth(metric, more, labels, self.window.length);
-        self.ask(engine, scope, agents, counter, &query, each)
+        self.ask(engine, scope, agents, counter, &query)
     }
 
-    /// Passes on the increase of all series of a counter together by agent, including those of expired keys.
+    /// The increase of all series of a counter together by agent, including those of expired keys.
     pub(super) fn whole_growth(
         &self,
         engine: &Engine,
         scope: &Scope,
         agents: &mut Agents,
         metric: &str,
-        each: &mut dyn FnMut(AgentId, f64),
-    ) -> Result<(), EngineError> {
+    ) -> Result<Growth, EngineError> {
         let query = scope.whole_growth(metric, self.window.length);
-        let counter = Counter { metric, more: "", labels: &[] };
-        self.ask(engine, scope, agents, &counter, &query, &mut |agent, _, packets| each(agent, packets))
+        self.ask(engine, scope, agents, &Counter { metric, more: "", labels: &[] }, &query)
     }
 
     /// Uses this query for the agents whose difference the engine computes, and the states of the counter for the
@@ -142,20 +157,24 @@ impl Census {
         agents: &mut Agents,
         counter: &Counter<'_>,
         query: &str,
-        each: &mut EachGrowth<'_>,
-    ) -> Result<(), EngineError> {
-        engine.query(query, Some(self.window.end), &mut |series| {
-            each(agents.of(series), &values(series, counter.labels), series.value());
+    ) -> Result<Growth, EngineError> {
+        let mut names = Names::default();
+        let rows = engine.query(query, Some(self.window.end), |series| {
+            Some((agents.of(series), values(series, counter.labels, &mut names), series.value()))
         })?;
+        let mut growth = Growth { names, rows };
         let mut some: Vec<(AgentId, State)> = Vec::new();
         for (agent, states) in &self.rest {
             some.extend(states.iter().map(|state| (*agent, *state)));
             if some.len() >= AT_ONCE {
-                self.add_up(engine, scope, agents, counter, &some, each)?;
+                self.add_up(engine, scope, agents, counter, &some, &mut growth)?;
                 some.clear();
             }
         }
-        if some.is_empty() { Ok(()) } else { self.add_up(engine, scope, agents, counter, &some, each) }
+        if !some.is_empty() {
+            self.add_up(engine, scope, agents, counter, &some, &mut growth)?;
+        }
+        Ok(growth)
     }
 
     /// Either all states of an agent are among `some`, or none.
@@ -163,32 +182,31 @@ impl Census {
         &self,
         engine: &Engine,
         scope: &Scope,
-        agents: &mut Agents,
+        agents: &Agents,
         counter: &Counter<'_>,
         some: &[(AgentId, State)],
-        each: &mut EachGrowth<'_>,
+        growth: &mut Growth,
     ) -> Result<(), EngineError> {
         let Counter { metric, more, labels } = *counter;
         let terms: Vec<_> =
             some.iter().map(|(agent, state)| Term { at: state.at, agent: agents.values(*agent) }).collect();
         let query = scope.states(metric, more, labels, &terms);
-        let mut sums: HashMap<(AgentId, Vec<String>), f64> = HashMap::new();
-        engine.query(&query, Some(self.window.end), &mut |series| {
+        let Growth { names, rows } = growth;
+        let found = engine.query(&query, Some(self.window.end), |series| {
             // A term that was not queried has no meaning.
-            let Some((agent, state)) = series.label(TERM).parse().ok().and_then(|index: usize| some.get(index)) else {
-                return;
-            };
-            let place = labels.iter().map(|label| series.label(label).to_owned()).collect();
+            let (agent, state) = some.get(series.label(TERM).parse::<usize>().ok()?)?;
             let value = if state.is_added { series.value() } else { -series.value() };
-            *sums.entry((*agent, place)).or_default() += value;
+            Some(((*agent, values(series, labels, names)), value))
         })?;
-        for ((agent, place), sum) in sums {
-            each(agent, &place.iter().map(String::as_str).collect::<Vec<_>>(), sum);
+        let mut sums: HashMap<(AgentId, Box<[NameId]>), f64> = HashMap::new();
+        for (key, value) in found {
+            *sums.entry(key).or_default() += value;
         }
+        rows.extend(sums.into_iter().map(|((agent, labels), sum)| (agent, labels, sum)));
         Ok(())
     }
 }
 
-fn values<'s>(series: &'s Series, labels: &[&str]) -> Vec<&'s str> {
-    labels.iter().map(|label| series.label(label)).collect()
+fn values(series: &Series, labels: &[&str], names: &mut Names) -> Box<[NameId]> {
+    labels.iter().map(|label| names.intern(series.label(label))).collect()
 }

@@ -16,8 +16,8 @@ mod series;
 mod silence;
 
 pub use access::Access;
-pub(crate) use client::count_series;
 pub use client::{Engine, Limits};
+pub(crate) use client::{count_series, endpoint};
 pub use error::EngineError;
 pub use gather::{Gathered, Question, gather};
 pub use promql::{Scope, Window};

@@ -122,7 +122,7 @@ impl Scope {
     }
 
     /// The time of the last sample of each agent, of those that the engine still returns.
-    pub(super) fn heard(&self) -> String {
+    pub(super) fn last_samples(&self) -> String {
         format!("max by ({}) (timestamp({}))", self.by(), self.select(START, ""))
     }
 

@@ -1,8 +1,8 @@
 //! One series of an answer.
 
-/// Labels and points. The value is reused for each series of an answer, so that the answer for a fleet takes the memory
-/// of one series.
-#[derive(Debug, Default)]
+/// Labels and points. The value is reused for each series of an answer, of which the reader of the answer keeps what it
+/// needs.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Series {
     /// Names and values of labels, one after another.
     pub(super) text: String,

@@ -30,17 +30,15 @@ impl Reader<'_> {
         baseline: Duration,
     ) -> Result<(), EngineError> {
         let end = Some(window.end);
-        let mut down = HashSet::new();
         let Self { engine, scope, agents, .. } = self;
-        engine.query(&scope.down(window.length + baseline), end, &mut |series| {
-            down.insert(agents.of(series));
-        })?;
-        let mut speaks = HashSet::new();
-        engine.query(&scope.heard(), end, &mut |series| {
-            speaks.insert(agents.of(series));
-        })?;
-        let mut last = earlier.map_or_else(|| Ok(HashMap::new()), |census| census.last_heard(engine, scope, agents))?;
-        last.extend(recent.last_heard(engine, scope, agents)?);
+        let mut agents_in = |query: &str| -> Result<HashSet<_>, EngineError> {
+            Ok(engine.query(query, end, |series| Some(agents.of(series)))?.into_iter().collect())
+        };
+        let down = agents_in(&scope.down(window.length + baseline))?;
+        let speaks = agents_in(&scope.last_samples())?;
+        let mut last =
+            earlier.map_or_else(|| Ok(HashMap::new()), |census| census.last_samples(engine, scope, agents))?;
+        last.extend(recent.last_samples(engine, scope, agents)?);
         let mut silent: Vec<_> = last.keys().chain(&down).copied().filter(|agent| !speaks.contains(agent)).collect();
         silent.sort_unstable();
         silent.dedup();
@@ -79,13 +77,14 @@ impl Reader<'_> {
             return Ok(machines);
         }
         let Self { engine, scope, agents, .. } = self;
-        engine.query(&scope.last(FACTS, window.length + baseline), Some(window.end), &mut |series| {
+        let found = engine.query(&scope.last(FACTS, window.length + baseline), Some(window.end), |series| {
             let agent = agents.of(series);
-            if let Some(machine) = known(series.label(MACHINE)).filter(|_| some.contains(&agent)) {
-                let machine = (series.label(HOST).to_owned(), machine.to_owned());
-                machines.entry(agent).or_default().insert(machine);
-            }
+            let machine = known(series.label(MACHINE)).filter(|_| some.contains(&agent))?;
+            Some((agent, (series.label(HOST).to_owned(), machine.to_owned())))
         })?;
+        for (agent, machine) in found {
+            machines.entry(agent).or_default().insert(machine);
+        }
         Ok(machines)
     }
 
@@ -108,7 +107,7 @@ impl Reader<'_> {
             names.sort_unstable();
         }
         several.sort_unstable();
-        let told = |names: &Vec<&str>| {
+        let note = |names: &Vec<&str>| {
             let more = names.len().saturating_sub(NAMED);
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             let first = names[..names.len().min(NAMED)].join(", ");
@@ -116,7 +115,7 @@ impl Reader<'_> {
         };
         let more = several.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!("and {more} more machines have several agents"));
-        several.iter().take(NAMED).map(told).chain(more).collect()
+        several.iter().take(NAMED).map(note).chain(more).collect()
     }
 }
 
@@ -150,7 +149,7 @@ mod tests {
             let all = || [now, before].concat();
             let with = |names: &[&str]| all().into_iter().filter(|agent| names.contains(&agent.0)).collect::<Vec<_>>();
             let is_recent = request.field("time").as_deref() == Some("1000000000.000");
-            let told = match &*query {
+            let agents = match &*query {
                 query if query.starts_with("min by (job,instance) (up") => with(down),
                 query if query.starts_with("max by (job,instance) (timestamp(") && is_recent => with(speak),
                 // The agents reported their facts no earlier than the window.
@@ -165,7 +164,7 @@ mod tests {
                 }
                 _ => Vec::new(),
             };
-            let labels: Vec<_> = told
+            let labels: Vec<_> = agents
                 .iter()
                 .map(|(name, host, machine)| [("job", "d"), ("instance", name), ("host", host), ("machine", machine)])
                 .collect();
@@ -228,7 +227,7 @@ mod tests {
         ];
         let speak = &["h:1", "h:2", "h:3", "h:4", "h:5", "h:6", "h:7"];
         let all = gather(Scene { now: seven, speak, ..SCENE }, Duration::ZERO);
-        let told = "h:1, h:2, h:3, h:4, h:5 and 2 more run on the same machine: each may count its drops";
-        assert_eq!(all.notes, [told]);
+        let expected = "h:1, h:2, h:3, h:4, h:5 and 2 more run on the same machine: each may count its drops";
+        assert_eq!(all.notes, [expected]);
     }
 }

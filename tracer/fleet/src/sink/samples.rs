@@ -3,7 +3,7 @@
 use droptrace_base::domain::event::Timestamp;
 
 use crate::analyse::Options;
-use crate::model::{Fleet, Place};
+use crate::model::{Fleet, Key};
 use crate::report::{Input, Refused, Report};
 
 /// 2026-01-01.
@@ -19,20 +19,20 @@ pub(crate) fn fleet(hosts: u32) -> Fleet {
         host.kernel = Some("6.12.95".into());
         host.backend = Some("ebpf/tp_btf".into());
         host.seconds = 10.0;
-        let full = fleet.place(Place {
+        let full = fleet.key(Key {
             reason: Some("SOCKET_RCVBUFF"),
             subsystem: Some("core"),
             symbol: Some("udp_queue_rcv_one_skb"),
             protocol: Some("ipv4"),
             class: Some("physical"),
-            ..Place::default()
+            ..Key::default()
         });
         fleet.add(id, full, f64::from(400 + 50 * (number % 7)));
-        let closed = fleet.place(Place {
+        let closed = fleet.key(Key {
             reason: Some("NO_SOCKET"),
             subsystem: Some("core"),
             symbol: Some("tcp_v4_rcv"),
-            ..Place::default()
+            ..Key::default()
         });
         fleet.add(id, closed, f64::from(20 + number % 3));
     }
@@ -43,17 +43,17 @@ pub(crate) fn fleet(hosts: u32) -> Fleet {
 pub(crate) fn report() -> Report {
     let mut now = fleet(12);
     now.baseline = Some(Box::new(fleet(13)));
-    let full = now.place(Place {
+    let full = now.key(Key {
         reason: Some("SOCKET_RCVBUFF"),
         subsystem: Some("core"),
         symbol: Some("udp_queue_rcv_one_skb"),
-        ..Place::default()
+        ..Key::default()
     });
-    let broken = now.place(Place {
+    let broken = now.key(Key {
         reason: Some("TCP_CSUM"),
         subsystem: Some("core"),
         symbol: Some("tcp_v4_rcv"),
-        ..Place::default()
+        ..Key::default()
     });
     let loud = now.host("web-07");
     now.add(loud, full, 900_000.0);

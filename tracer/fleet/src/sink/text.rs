@@ -40,8 +40,8 @@ pub(crate) fn write_text(out: &mut impl Write, report: &Report, options: TextOpt
     text.heading(&words::heading(&report.findings))?;
     for (at, finding) in report.findings.iter().enumerate() {
         let before = &report.findings[..at];
-        let told = before.iter().position(|it| it.meaning == finding.meaning && it.next == finding.next);
-        text.finding(at + 1, finding, told.map(|at| at + 1))?;
+        let earlier = before.iter().position(|it| it.meaning == finding.meaning && it.next == finding.next);
+        text.finding(at + 1, finding, earlier.map(|at| at + 1))?;
     }
     Ok(())
 }
@@ -80,11 +80,11 @@ impl<W: Write> Text<'_, W> {
         Ok(())
     }
 
-    /// `told` is the number of an earlier finding with the same meaning and the same commands.
-    fn finding(&mut self, number: usize, finding: &Finding, told: Option<usize>) -> io::Result<()> {
+    /// `earlier` is the number of an earlier finding with the same meaning and the same commands.
+    fn finding(&mut self, number: usize, finding: &Finding, earlier: Option<usize>) -> io::Result<()> {
         let style = match finding.severity {
             Severity::Critical => Style::Alarm,
-            Severity::Warning => Style::Reason,
+            Severity::Warning => Style::Warning,
             Severity::Notice => Style::Faint,
         };
         let severity = Painted { text: words::severity(finding.severity), style, color: self.options.color };
@@ -96,8 +96,8 @@ impl<W: Write> Text<'_, W> {
             let evidence: Vec<_> = finding.evidence.iter().map(words::evidence).collect();
             self.wrapped(&evidence.join("; "), "   ", "     ")?;
         }
-        if let Some(told) = told {
-            return writeln!(self.out, "   its meaning and the commands to run next: as in {told}");
+        if let Some(earlier) = earlier {
+            return writeln!(self.out, "   its meaning and the commands to run next: as in {earlier}");
         }
         if !finding.meaning.is_empty() {
             self.wrapped(&finding.meaning, "   ", "   ")?;

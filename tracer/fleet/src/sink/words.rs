@@ -19,12 +19,15 @@ pub(super) fn introduction(report: &Report) -> Vec<String> {
     let mut lines = vec![format!("{}.", sums(fleet))];
     lines.extend(baseline.as_ref().map(|baseline| format!("Compared with {}.", sums(baseline))));
     lines.extend(outside(&report.outside));
-    let what = if input.from == "snapshots" { "snapshot" } else { "answer" };
+    let what = if input.from == "prometheus" { "answer" } else { "snapshot" };
     let refused = input.refused.len() + input.baseline_refused.len();
     let parts = [
         Some(format!("{} read", count(input.read, what))),
         (input.baseline_read > 0).then(|| format!("{} of the baseline", grouped(input.baseline_read))),
-        (refused > 0).then(|| format!("{} refused", grouped(refused))),
+        (refused > 0).then(|| match input.from {
+            "hosts" => format!("{} failed", count(refused, "host")),
+            _ => format!("{} refused", grouped(refused)),
+        }),
         (input.passed_over > 0).then(|| format!("{} passed over", count(input.passed_over, "other file"))),
     ];
     lines.push(format!("{}.", parts.into_iter().flatten().collect::<Vec<_>>().join(", ")));
@@ -85,6 +88,9 @@ pub(super) fn refused(report: &Report) -> Vec<String> {
 /// Headings of [`dropped`].
 pub(super) const DROPPED: [&str; 6] = ["PACKETS", "%", "HOSTS", "REASON", "MOSTLY AT", "USUAL"];
 
+/// The number of the first columns, whose cells are numbers.
+pub(super) const NUMBERS: usize = 3;
+
 /// Cells of a reason.
 pub(super) fn dropped(row: &Dropped) -> [String; 6] {
     [
@@ -111,13 +117,13 @@ pub(super) fn reason(row: &Dropped) -> String {
 /// `1 finding`, `2 findings: 1 critical, 1 warning`.
 pub(super) fn heading(findings: &[Finding]) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let told = [Severity::Critical, Severity::Warning, Severity::Notice].map(|severity| (severity, count(severity)));
-    let told = told.into_iter().filter(|(_, count)| *count > 0);
-    let told: Vec<_> = told.map(|(severity, count)| format!("{count} {}", self::severity(severity))).collect();
+    let counts = [Severity::Critical, Severity::Warning, Severity::Notice].map(|severity| (severity, count(severity)));
+    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<_> = counts.map(|(severity, count)| format!("{count} {}", self::severity(severity))).collect();
     match findings.len() {
         0 => "Nothing found".into(),
-        1 => format!("1 finding: {}", told.join(", ")),
-        many => format!("{many} findings: {}", told.join(", ")),
+        1 => format!("1 finding: {}", counts.join(", ")),
+        many => format!("{many} findings: {}", counts.join(", ")),
     }
 }
 
@@ -161,12 +167,15 @@ pub(super) fn amount(value: f64, unit: &str) -> String {
         "unix_seconds" => moment(Timestamp(whole(value * 1e9))),
         "%" if value > 0.0 && value < 0.01 => "<0.01 %".into(),
         "%" => format!("{value:.2} %"),
-        "hosts" | "places" | "reasons" => {
+        "hosts" | "reasons" | "sites" => {
             let number = packets(value);
             let unit = if number == "1" { unit.trim_end_matches('s') } else { unit };
             format!("{number} {unit}")
         }
-        "times" | "deviations" if value < 100.0 => format!("{value:.1} {unit}"),
+        "times" if value < 100.0 => format!("{value:.1} {unit}"),
+        "probability" if value < 1e-100 => "below 1e-100".into(),
+        "probability" if value < 0.001 => format!("{value:.0e}"),
+        "probability" => format!("{value:.3}"),
         _ => format!("{} {unit}", rate(value)),
     }
 }
@@ -244,6 +253,9 @@ mod tests {
             (3.0, "hosts", "3 hosts"),
             (7.25, "times", "7.2 times"),
             (7_528.0, "times", "7,528 times"),
+            (0.0042, "probability", "0.004"),
+            (4.2e-9, "probability", "4e-9"),
+            (f64::MIN_POSITIVE, "probability", "below 1e-100"),
             (0.001, "%", "<0.01 %"),
             (12.5, "%", "12.50 %"),
             (90.0, "seconds", "90 s"),

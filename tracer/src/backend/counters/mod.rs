@@ -5,7 +5,7 @@
 //! The files need no capability. They cover a part of all drops, and a packet may raise more than one counter. Beside
 //! another backend, [`beside`] reads the counters that can be compared with its drops.
 
-pub mod beside;
+pub(crate) mod beside;
 mod files;
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::identity::netns;
 use crate::kernel::clock::Clock;
 
 /// This backend.
-pub const BACKEND: TotalsBackend = TotalsBackend {
+pub(crate) const BACKEND: TotalsBackend = TotalsBackend {
     source: "counters",
     mode: "procfs",
     about: "The kernel's own counters, such as those of /proc/net/snmp: totals without drop sites and single drops",
@@ -52,13 +52,13 @@ fn start(wanted: Selection) -> Result<Box<dyn TotalsSource>, Unavailable> {
 
 /// A counter of drops.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Counter {
+pub(crate) struct Counter {
     /// The file of the counter: `snmp`, `snmp6`, `netstat`, `softnet` or `interface`.
-    pub file: &'static str,
+    pub(crate) file: &'static str,
     /// The kernel's name of the counter.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The interface of the counter; absent where the counter belongs to no interface.
-    pub interface: Option<Arc<str>>,
+    pub(crate) interface: Option<Arc<str>>,
 }
 
 /// The rise of a counter since the start.
@@ -70,7 +70,7 @@ struct Rise {
 }
 
 /// The running source.
-pub struct Counters {
+pub(crate) struct Counters {
     netns: u32,
     last: BTreeMap<Counter, u64>,
     rises: BTreeMap<Counter, Rise>,
@@ -79,7 +79,7 @@ pub struct Counters {
 impl Counters {
     /// Takes the present counts as the starting point. `netns` is the inode number of this process's namespace, which
     /// the counters belong to.
-    pub fn start(netns: u32) -> io::Result<Self> {
+    pub(crate) fn start(netns: u32) -> io::Result<Self> {
         Ok(Self { netns, last: files::read()?, rises: BTreeMap::new() })
     }
 

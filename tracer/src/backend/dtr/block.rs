@@ -6,13 +6,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The first bytes of a file: a byte that is no text, the name of the format, the ends of lines that a transfer as text
 /// would change, and the version.
-pub const FILE_HEADER: [u8; 8] = *b"\x89DTR\r\n\x1a\x01";
+pub(crate) const FILE_HEADER: [u8; 8] = *b"\x89DTR\r\n\x1a\x01";
 
 /// The first bytes of a block.
 const BLOCK_MAGIC: [u8; 4] = *b"dtrB";
 
 /// Bytes of a block's section at most.
-pub const MAX_SECTION: u32 = 16 << 20;
+pub(crate) const MAX_SECTION: u32 = 16 << 20;
 
 // Version 1 of the format is this layout of records: a new layout needs a new version in `FILE_HEADER`.
 const _: () = assert!(size_of::<RecordHeader>() == 144);
@@ -74,7 +74,7 @@ impl BlockHeader {
 
     /// Sets the lengths and the checksum of the sections.
     #[must_use]
-    pub fn sealed(mut self, body: &[u8], names: &[u8]) -> Self {
+    pub(crate) fn sealed(mut self, body: &[u8], names: &[u8]) -> Self {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).into();
         (self.body, self.names) = (length(body), length(names));
         self.checksum = checksum(&self, &[body, names]).into();
@@ -82,7 +82,7 @@ impl BlockHeader {
     }
 
     /// Whether these bytes are the head of a block that this version reads.
-    pub fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let is_short = |length: U32| length.get() <= MAX_SECTION;
         self.magic == BLOCK_MAGIC && is_short(self.body) && is_short(self.names)
     }

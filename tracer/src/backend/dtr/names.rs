@@ -1,13 +1,13 @@
 //! The entries of a block's section of names.
 
-use tracer_common::{DropKey, PlaceNames};
+use tracer_common::{DropKey, KeyNames};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// What an entry names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum NameKind {
+pub(crate) enum NameKind {
     /// An aggregation key; the text is the line of a drop with this key (`droptrace.raw.v1`), without its packet.
     Key = 1,
     /// The inode number of a socket; the text is the JSON of the process that had it open.
@@ -18,7 +18,7 @@ pub enum NameKind {
 
 impl NameKind {
     /// The kind with this number.
-    pub fn of(number: u8) -> Option<Self> {
+    pub(crate) fn of(number: u8) -> Option<Self> {
         [Self::Key, Self::Socket, Self::Address].into_iter().find(|kind| *kind as u8 == number)
     }
 }
@@ -26,20 +26,20 @@ impl NameKind {
 /// The head of an entry. The number that the entry names follows, and then the text.
 #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
-pub struct NameHeader {
+pub(crate) struct NameHeader {
     /// A [`NameKind`].
-    pub kind: u8,
+    pub(crate) kind: u8,
     /// Always 0.
-    pub padding: [u8; 3],
+    pub(crate) padding: [u8; 3],
     /// Bytes of the number.
-    pub number: U32,
+    pub(crate) number: U32,
     /// Bytes of the text.
-    pub text: U32,
+    pub(crate) text: U32,
 }
 
 impl NameHeader {
     /// The head of an entry.
-    pub fn new(kind: NameKind, number: &[u8], text: &[u8]) -> Self {
+    pub(crate) fn new(kind: NameKind, number: &[u8], text: &[u8]) -> Self {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).into();
         Self { kind: kind as u8, padding: [0; 3], number: length(number), text: length(text) }
     }
@@ -52,7 +52,7 @@ pub struct KeyBytes {
     /// The key.
     pub key: DropKey,
     /// The interface and the namespace.
-    pub names: PlaceNames,
+    pub names: KeyNames,
 }
 
 const _: () = assert!(size_of::<NameHeader>() == 12 && size_of::<KeyBytes>() == 64);

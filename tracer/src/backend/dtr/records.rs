@@ -21,7 +21,7 @@ impl Records {
     }
 
     /// Whether the block should be written before more records are read.
-    pub const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         self.bytes.len() >= FULL
     }
 

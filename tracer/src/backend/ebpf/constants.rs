@@ -78,8 +78,8 @@ fn replace(instruction: &mut bpf_insn, config: &Config) -> Result<bool, Unfit> {
         instruction.set_src_reg(0);
         (instruction.off, instruction.imm) = (0, 0);
     } else {
-        let place = offset.saturating_add(word * (u64::BITS / u8::BITS));
-        instruction.off = place.try_into().map_err(|_| Unfit::TooFar(place))?;
+        let word_offset = offset.saturating_add(word * (u64::BITS / u8::BITS));
+        instruction.off = word_offset.try_into().map_err(|_| Unfit::TooFar(word_offset))?;
     }
     Ok(true)
 }

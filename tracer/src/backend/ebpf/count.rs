@@ -1,6 +1,6 @@
 //! Drops of one key or flow.
 
-use tracer_common::PlaceNames;
+use tracer_common::KeyNames;
 
 /// Counts of one key over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +14,11 @@ pub struct Count {
     /// Last drop, likewise.
     pub last_ns: u64,
     /// Names that were known at the first drop, or as soon as there was room for them.
-    pub names: PlaceNames,
+    pub names: KeyNames,
 }
 
 impl Count {
-    pub(super) fn merge(&mut self, other: &Self, names: impl FnOnce() -> PlaceNames) {
+    pub(super) fn merge(&mut self, other: &Self, names: impl FnOnce() -> KeyNames) {
         self.packets = self.packets.wrapping_add(other.packets);
         self.bytes = self.bytes.wrapping_add(other.bytes);
         self.first_ns = self.first_ns.min(other.first_ns);

@@ -48,11 +48,11 @@ pub enum Error {
     #[error("retransmissions are not available: {0}")]
     Retransmissions(&'static str),
     /// The kernel loaded a program but did not attach it.
-    #[error("cannot attach the program {what} to the tracepoint {tracepoint}")]
+    #[error("cannot attach the program {what} to {tracepoint}")]
     Attach {
         /// The program.
         what: &'static str,
-        /// The tracepoint that the program should be attached to.
+        /// The tracepoint or function that the program should be attached to.
         tracepoint: &'static str,
         /// The kernel's answer.
         source: io::Error,

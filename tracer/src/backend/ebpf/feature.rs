@@ -40,7 +40,7 @@ impl Features {
         let has_types = [sk_buff, net_device, sock, in6_addr].iter().all(|id| *id != 0);
         let function = btf.function_id("bpf_rdonly_cast").filter(|_| has_types);
         Self {
-            rdonly_cast: function.filter(|id| takes_cast(*id, types.in6_addr).is_ok()),
+            rdonly_cast: function.filter(|id| !is_refusal_of_cast(takes_cast(*id, types.in6_addr))),
             types,
             may_probe,
             trusts_pointers: btf.trusts_pointers(),
@@ -70,6 +70,12 @@ impl Features {
             BYTES_NONE
         }
     }
+}
+
+/// Whether the answer says that programs may not call the function. If a policy refused the program, as a container's seccomp filter
+/// does, that is unknown: then the droptrace programs are refused as well, and that error has the true cause.
+fn is_refusal_of_cast(answer: io::Result<()>) -> bool {
+    answer.is_err_and(|error| error.raw_os_error() != Some(libc::EPERM))
 }
 
 /// Loads `bpf_rdonly_cast(0, in6_addr)` and a load of eight bytes through the result.
@@ -123,6 +129,13 @@ mod tests {
         assert_eq!(Features { rdonly_cast: Some(1), ..NOTHING }.reads(), Some(READ_CAST));
         assert_eq!(Features { trusts_pointers: false, ..NOTHING }.reads(), Some(READ_PLAIN));
         assert_eq!(Features { trusts_pointers: false, may_probe: true, ..NOTHING }.reads(), Some(READ_PLAIN));
+    }
+
+    #[test]
+    fn refused_system_call_says_nothing_about_the_verifier() {
+        let error = |number| Err(io::Error::from_raw_os_error(number));
+        assert!(is_refusal_of_cast(error(libc::EACCES)) && is_refusal_of_cast(error(libc::EINVAL)));
+        assert!(!is_refusal_of_cast(error(libc::EPERM)) && !is_refusal_of_cast(Ok(())));
     }
 
     #[test]

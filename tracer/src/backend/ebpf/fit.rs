@@ -10,7 +10,7 @@ use tracer_common::{
 use super::feature::Features;
 use super::loader::{Fitting, Loader};
 use super::probe::QDISC_DROP;
-use super::{Error, Mode, Options, filter};
+use super::{Error, Mode, Options, filter, refused};
 use crate::kernel::btf::KernelBtf;
 
 /// The ring buffer of records, and that of the program's own log.
@@ -20,9 +20,15 @@ pub(super) const SEGMENTS: &str = "SEGMENTS";
 const SEGMENT_ROOM: u32 = 4 << 20;
 const LOG: &str = "AYA_LOGS";
 
-/// No pointer of the kernel is below this address, with four or five levels of page tables alike. A value below it
-/// belongs to another member of the pointer's union (`dev_scratch` is small, `arch/x86/include/asm/page_64_types.h`).
-const KERNEL_SPACE: u64 = 0xff00_0000_0000_0000;
+/// No pointer of the kernel is below this address, with any number of levels of page tables. A value below it belongs to
+/// another member of the pointer's union: the most significant byte of `dev_scratch` is a flag, 0 or 1 (`struct
+/// udp_dev_scratch`, `include/net/udp.h`).
+///
+/// On x86 the kernel has the upper half of the addresses, of which `arch/x86/include/asm/page_64_types.h` uses the end.
+/// On arm64 its own addresses begin at `0xfff0…` or above, but pointers to memory that KASAN tags with the help of the
+/// processor have a tag of `0xf0` or more in that byte (`KASAN_TAG_MIN`, `include/linux/kasan-tags.h`). Kernels that
+/// tag without its help, which are for debugging, use all tags: there an interface whose tag is below is unknown.
+const KERNEL_SPACE: u64 = if cfg!(target_arch = "aarch64") { 0xf000_0000_0000_0000 } else { 0xff00_0000_0000_0000 };
 
 /// Upper bound of the default number of aggregation keys.
 const MOST_ROOM: u32 = 8192;
@@ -76,6 +82,7 @@ pub(super) fn config(options: &Options, btf: &KernelBtf, features: &Features, ti
         filter: options.filter.as_deref().map_or(0, filter::needs),
         sock_kernel_mask: btf.sock_kernel_mask(),
         retransmits: options.retransmits.into(),
+        log: options.kernel_log.into(),
         qdisc_reason: general.unwrap_or(0),
         unspecified_reason: reason("SKB_DROP_REASON_NOT_SPECIFIED"),
         xdp_reason: reason("SKB_DROP_REASON_XDP"),
@@ -138,18 +145,21 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
     if !options.kernel_log {
         unused_rings.push(LOG);
     }
-    // Each key may be of a place of its own, those in the cache too.
-    let places = options.map_entries.saturating_add(config.cache_mask + 1);
+    // Each key may have names of its own, those in the cache too.
+    let names = options.map_entries.saturating_add(config.cache_mask + 1);
     let mut max_entries = vec![
         ("TABLES", (GENERATIONS * config.tables).max(1)),
         ("FLOW_SLOTS", if options.flows == 0 { 1 } else { GENERATIONS * FLOW_TABLES }),
         ("DROPS_0", options.map_entries),
         ("DROPS_1", options.map_entries),
-        ("PLACES_0", places),
-        ("PLACES_1", places),
+        ("NAMES_0", names),
+        ("NAMES_1", names),
     ];
     if options.retransmits {
         max_entries.push((SEGMENTS, SEGMENT_ROOM));
+    }
+    if options.refused {
+        max_entries.extend(refused::ROOMS);
     }
     match &options.events {
         Some(events) => max_entries.push((RECORDS, events.ring_size)),
@@ -166,7 +176,7 @@ pub(super) fn loader(options: &Options, config: &Config, features: &Features) ->
 
 /// Default number of aggregation keys: less on hosts with many CPUs, because each CPU has counts of its own (48 bytes
 /// of a key in the hash and 128 in the tables, both generations together).
-pub fn default_room() -> u32 {
+pub(crate) fn default_room() -> u32 {
     room_for(aya::util::nr_cpus().unwrap_or(1))
 }
 
@@ -175,11 +185,6 @@ fn room_for(cpus: usize) -> u32 {
     const MANY: usize = 128;
     let shrunk = MOST_ROOM >> cpus.div_ceil(MANY).next_power_of_two().ilog2();
     shrunk.max(LEAST_ROOM)
-}
-
-/// The size of a page in bytes, which is the least size of a ring buffer.
-pub fn page_size() -> u32 {
-    u32::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
 /// Nanoseconds of a tick of the kernel's timer, which is the resolution of the coarse clocks (`KTIME_LOW_RES`,

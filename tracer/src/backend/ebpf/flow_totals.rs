@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use tracer_common::{FLOW_SETS, FLOW_TABLES, FlowRow, PlaceNames, flow_hash, flow_set};
+use tracer_common::{FLOW_SETS, FLOW_TABLES, FlowRow, KeyNames, flow_hash, flow_set};
 
 use super::count::Count;
 
@@ -58,13 +58,13 @@ impl FlowTotals {
     }
 
     /// How many drops a flow may have beside those that are certainly its own.
-    pub fn most_more(&self, row: &FlowRow) -> u64 {
+    pub(crate) fn most_more(&self, row: &FlowRow) -> u64 {
         let known = self.rows.get(row).map_or((0, 0), |count| (count.displaced, count.floors));
         (known.0 + self.floors[set_of(row)]).saturating_sub(known.1)
     }
 
     /// How many drops a flow may have that is none of these; absent if nothing bounds the number.
-    pub fn most_of_others(&self) -> Option<u64> {
+    pub(crate) fn most_of_others(&self) -> Option<u64> {
         self.floors.iter().max().copied().filter(|_| !self.is_cut)
     }
 
@@ -77,7 +77,7 @@ impl FlowTotals {
     /// set. Beyond `max_rows` flows, new ones find no room.
     pub(super) fn add(&mut self, row: FlowRow, own: Count, [displaced, floor]: [u64; 2], max_rows: usize) {
         if let Some(sum) = self.rows.get_mut(&row) {
-            sum.own.merge(&own, PlaceNames::default);
+            sum.own.merge(&own, KeyNames::default);
             sum.displaced += displaced;
             sum.floors += floor;
         } else if self.rows.len() < max_rows {

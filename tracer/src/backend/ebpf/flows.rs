@@ -87,7 +87,7 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
-    use tracer_common::{FLOW_WAYS, FlowFacts, FlowRow, PlaceNames, flow_hash, flow_set};
+    use tracer_common::{FLOW_WAYS, FlowFacts, FlowRow, KeyNames, flow_hash, flow_set};
     use zerocopy::FromZeros;
 
     use super::*;
@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn count(of: &DropCount) -> Count {
-        Count { packets: of.packets, bytes: 0, first_ns: 1, last_ns: 2, names: PlaceNames::default() }
+        Count { packets: of.packets, bytes: 0, first_ns: 1, last_ns: 2, names: KeyNames::default() }
     }
 
     proptest! {

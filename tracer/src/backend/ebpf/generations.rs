@@ -1,15 +1,27 @@
 //! Reads the kernel's counters. droptrace reads and clears one generation while the programs count into the other one,
 //! so that each reading is exact while drops go on, and keys need room for the time between two readings only.
+//!
+//! Three orders make that right on processors that let others see stores in another order than the program's, as arm64 does:
+//!
+//! * After the grace period all stores of programs into the idle generation are seen here. A grace period is a full barrier
+//!   for both sides (`Documentation/RCU/Design/Requirements/Requirements.rst`, memory barrier guarantees), and a program
+//!   that begins after it sees the new number.
+//! * The zeros that clear a generation are seen before its number is: a fence is between them ([`Generations::change`]). On
+//!   the program's side the number is a part of the addresses of counts and tables, and no processor reads from an address
+//!   that it does not have yet. Hashes are chosen by a branch, before whose outcome a processor may read, but by less than a
+//!   microsecond: a grace period and the pause between two readings are thousands of times that long.
+//! * Each CPU has counts and guard of its own (`tracer-ebpf/src/guard.rs`), and a CPU sees its own stores in their order.
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    CacheSlot, CodeRange, Config, Counts, CpuState, DropCount, DropKey, GENERATIONS, MOST_NOTED_NS, OVERFLOW_SLOTS,
-    OverflowCount, PlaceNames, SegmentCounts, SiteBucket, SiteKey, Table, TrapNames, UDP_QUEUES, XdpNote,
+    CacheSlot, CodeRange, Config, Counts, CpuState, DropCount, DropKey, GENERATIONS, KeyNames, MOST_NOTED_NS,
+    OVERFLOW_SLOTS, OverflowCount, SegmentCounts, SiteBucket, SiteKey, Table, TrapNames, UDP_QUEUES, XdpNote,
     overflow_reason,
 };
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -23,7 +35,7 @@ use crate::kernel::clock::thread_time;
 /// The maps of one generation.
 struct Generation {
     drops: RawMap,
-    places: RawMap,
+    names: RawMap,
 }
 
 /// The maps that the programs count into.
@@ -69,10 +81,10 @@ impl Generations {
     ) -> Result<Self, Error> {
         let each_cpu =
             |name, key_size, value_size: usize| Ok::<_, Error>(RawMap::new(map(name)?, key_size, value_size * cpus));
-        let generation = |drops, places| {
+        let generation = |drops, names| {
             Ok::<_, Error>(Generation {
                 drops: each_cpu(drops, size_of::<DropKey>(), size_of::<DropCount>())?,
-                places: RawMap::new(map(places)?, size_of::<DropKey>(), size_of::<PlaceNames>()),
+                names: RawMap::new(map(names)?, size_of::<DropKey>(), size_of::<KeyNames>()),
             })
         };
         Ok(Self {
@@ -82,7 +94,7 @@ impl Generations {
             counts: each_cpu("COUNTS", size_of::<u32>(), size_of::<Counts>())?,
             tables: each_cpu("TABLES", size_of::<u32>(), size_of::<Table>())?,
             overflow: each_cpu("OVERFLOW", size_of::<u32>(), size_of::<OverflowCount>())?,
-            each: [generation("DROPS_0", "PLACES_0")?, generation("DROPS_1", "PLACES_1")?],
+            each: [generation("DROPS_0", "NAMES_0")?, generation("DROPS_1", "NAMES_1")?],
             flows: (config.flows != 0).then(|| map("FLOW_SLOTS")).transpose()?.map(|map| Flows::open(map, cpus)),
             traps: RawMap::new(map("TRAP_NAMES")?, size_of::<u64>(), size_of::<TrapNames>()),
             sites: each_cpu("SITES", size_of::<SiteKey>(), size_of::<SiteBucket>())?,
@@ -103,9 +115,7 @@ impl Generations {
     /// Adds all drops that were counted up to now. The call takes a grace period, which is some milliseconds, and the
     /// time of the reading.
     pub(super) fn read_into(&mut self, totals: &mut Totals) -> io::Result<()> {
-        let idle = self.current;
-        self.current = 1 - idle;
-        self.generation.update(&0_u32.to_ne_bytes(), &self.current.to_ne_bytes())?;
+        let idle = self.change()?;
         self.grace.wait()?;
         let before = thread_time();
         let states = self.states()?;
@@ -115,6 +125,16 @@ impl Generations {
         let taken = thread_time().saturating_sub(before);
         tracing::debug!("a reading took {taken:?} of CPU time, without the grace period");
         Ok(())
+    }
+
+    /// Lets programs count into the other generation; returns the one that they counted into.
+    fn change(&mut self) -> io::Result<u32> {
+        let idle = self.current;
+        self.current = 1 - idle;
+        // The kernel stored the zeros on behalf of this thread, so that a fence of this thread orders them.
+        fence(Ordering::Release);
+        self.generation.update(&0_u32.to_ne_bytes(), &self.current.to_ne_bytes())?;
+        Ok(idle)
     }
 
     /// See [`Generations::read_into`]; for programs that are detached: their last runs end before the reading begins.
@@ -168,8 +188,8 @@ impl Generations {
 
     fn drain_names(&self, index: u32) -> io::Result<Names> {
         let mut names = Names::default();
-        self.generation(index).places.drain(|key, value| {
-            if let (Ok(key), Ok(value)) = (DropKey::read_from_bytes(key), PlaceNames::read_from_bytes(value)) {
+        self.generation(index).names.drain(|key, value| {
+            if let (Ok(key), Ok(value)) = (DropKey::read_from_bytes(key), KeyNames::read_from_bytes(value)) {
                 names.insert(key, value);
             }
         })?;
@@ -313,7 +333,7 @@ struct Noted {
     /// [`CpuState::hits`] at that time.
     hits: [u64; GENERATIONS as usize],
     since: Instant,
-    /// The totals include the frame, until a program's count takes its place: that count is in the generation in which
+    /// The totals include the frame, until a program's count replaces it: that count is in the generation in which
     /// this CPU's drops increase.
     is_counted: bool,
 }
@@ -335,8 +355,8 @@ impl Default for Noted {
     }
 }
 
-/// Names that were known at the first drop of a key, by [`DropKey::place`]; those that differ, by the key.
-type Names = HashMap<DropKey, PlaceNames, RandomState>;
+/// Names that were known at the first drop of a key, by [`DropKey::names_key`]; those that differ, by the key.
+type Names = HashMap<DropKey, KeyNames, RandomState>;
 
 /// The sums of a generation's counts.
 struct Sums<'r> {
@@ -350,7 +370,8 @@ impl Sums<'_> {
     /// Adds one CPU's counts of a key.
     fn add(&mut self, key: DropKey, count: &DropCount, state: &CpuState) {
         if count.packets > 0 {
-            let names = || self.names.get(&key).or_else(|| self.names.get(&key.place())).copied().unwrap_or_default();
+            let names =
+                || self.names.get(&key).or_else(|| self.names.get(&key.names_key())).copied().unwrap_or_default();
             self.totals.add(key, self.clock.dated(count, state.ticks), names, self.max_rows);
         }
     }

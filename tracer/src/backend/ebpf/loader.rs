@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
-use aya_obj::generated::{bpf_insn, bpf_map_type};
+use aya_obj::generated::{bpf_attach_type, bpf_insn, bpf_map_type};
 use aya_obj::{EbpfSectionKind, Map as Definition, Object};
 use tracer_common::{CALL_RDONLY_CAST, Config, PACKET_FILTER};
 
@@ -44,6 +44,22 @@ pub(super) enum Attachment {
     Raw,
     /// `BPF_TRACE_RAW_TP`: the BTF id of the typedef `btf_trace_…` of its tracepoint.
     Typed(u32),
+    /// `BPF_TRACE_FENTRY`: the BTF id of the function at whose entry the program runs.
+    Entry(u32),
+    /// `BPF_TRACE_FEXIT`: likewise, at the function's exit.
+    Exit(u32),
+}
+
+impl Attachment {
+    /// As [`sys::NewProgram::typed`].
+    const fn typed(self) -> Option<(bpf_attach_type, u32)> {
+        match self {
+            Self::Raw => None,
+            Self::Typed(id) => Some((bpf_attach_type::BPF_TRACE_RAW_TP, id)),
+            Self::Entry(id) => Some((bpf_attach_type::BPF_TRACE_FENTRY, id)),
+            Self::Exit(id) => Some((bpf_attach_type::BPF_TRACE_FEXIT, id)),
+        }
+    }
 }
 
 /// The object after its maps were made.
@@ -97,10 +113,7 @@ impl Loader {
                 name: &name,
                 license: &self.object.license,
                 instructions: &function.instructions,
-                typed: match attachment {
-                    Attachment::Raw => None,
-                    Attachment::Typed(id) => Some(id),
-                },
+                typed: attachment.typed(),
             };
             sys::load_program(&program, log)
         };
@@ -143,12 +156,14 @@ impl Program {
         self.fd
     }
 
-    /// Attaches the program to its tracepoint, for as long as the returned descriptor lives.
+    /// Attaches the program to its tracepoint or function, for as long as the returned descriptor lives.
     pub(super) fn attach(&self, tracepoint: &'static str) -> Result<OwnedFd, Error> {
         let attach = || match self.attachment {
             Attachment::Raw => sys::attach_program(self.fd.as_fd(), Some(&c_string(tracepoint)?)),
-            // The type that the program was loaded with identifies the tracepoint.
-            Attachment::Typed(_) => sys::attach_program(self.fd.as_fd(), None),
+            // The type that the program was loaded with identifies the tracepoint or function.
+            Attachment::Typed(_) | Attachment::Entry(_) | Attachment::Exit(_) => {
+                sys::attach_program(self.fd.as_fd(), None)
+            }
         };
         attach().map_err(|source| Error::Attach { what: self.name, tracepoint, source })
     }

@@ -11,9 +11,11 @@ mod flows;
 mod generations;
 mod identify;
 mod loader;
+mod options;
 mod probe;
 mod receivers;
 mod record;
+mod refused;
 mod ring;
 mod segments;
 mod stack;
@@ -22,30 +24,31 @@ mod sys;
 mod totals;
 
 use std::fs::File;
-use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use aya_log::EbpfLogger;
-use tracer_common::{ABSENT, Config, READ_CAST, SegmentCounts, SiteKey, TrapNames};
+use tracer_common::{ABSENT, Config, DropKey, KIND_TRAP, READ_CAST, SegmentCounts, SiteKey, TrapNames};
 
 pub use count::Count;
 pub use error::Error;
 pub use filter::{FilterRefused, Unresolved};
-pub use fit::{default_room, page_size};
-pub use record::{Record, Report, interface_name, text};
+pub(crate) use fit::default_room;
+pub use options::{EventOptions, Options};
+pub(crate) use record::interface_name;
+pub use record::{Record, Report, text};
+pub use refused::RefusedCounts;
 pub use ring::{Drained, RingReader};
 pub use segments::{Segment, SegmentReader};
-pub use stack::functions;
-pub use stats::ProgramStats;
+pub(crate) use stack::CallStack;
+pub(crate) use stats::ProgramStats;
 pub use totals::Totals;
 
 use crate::domain::event::Timestamp;
 use crate::domain::ledger::{EbpfLedger, EventLedger, Ledger};
 use crate::domain::report::SourceReport;
-use crate::filter::Filter;
-use crate::identity::netns::Target;
+use crate::domain::unavailable::Unavailable;
 use crate::kernel::btf::KernelBtf;
 use crate::kernel::symbols::Functions;
 use feature::Features;
@@ -55,6 +58,7 @@ pub use identify::NamespaceQuestion;
 use loader::{Attachment, Loader};
 use probe::{Programs, QDISC_DROP, TCP_RETRANSMIT_SKB};
 use receivers::Receivers;
+use refused::RefusedSyns;
 use totals::Ticks;
 
 /// The type of the attached program.
@@ -85,72 +89,6 @@ impl Mode {
     }
 }
 
-/// Options of the source.
-#[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "options that do not depend on one another")]
-pub struct Options {
-    /// The type of the attached program.
-    pub mode: Mode,
-    /// Number of aggregation keys in the hash; the cache of each CPU in front of the hash has as many, up to 256.
-    pub map_entries: u32,
-    /// Options of records; absent to count only.
-    pub events: Option<EventOptions>,
-    /// Count only this network namespace; absent for all namespaces.
-    pub netns: Option<Arc<Target>>,
-    /// Count only this interface; 0 for all.
-    pub ifindex: u32,
-    /// Rows that are kept in this process's memory; drops of further keys are counted by drop reason.
-    pub max_rows: usize,
-    /// Count only the drops that this filter selects; absent for all.
-    pub filter: Option<Arc<Filter>>,
-    /// Count by the control group of the packet's socket, too.
-    pub cgroups: bool,
-    /// Count by these facts of the packet's flow, too: bits of [`tracer_common::Config::flows`].
-    pub flows: u32,
-    /// Report dropped segments of TCP and retransmissions.
-    pub retransmits: bool,
-    /// Let the kernel program log.
-    pub kernel_log: bool,
-    /// The kernel lets programs call `bpf_probe_read_kernel`; false under `lockdown=confidentiality`.
-    pub may_probe: bool,
-}
-
-impl Options {
-    /// Totals of all drops, with room for one key: enough to find out whether the programs load. `may_probe` is as in the
-    /// options.
-    pub const fn least(mode: Mode, may_probe: bool) -> Self {
-        Self {
-            mode,
-            map_entries: 1,
-            events: None,
-            netns: None,
-            ifindex: 0,
-            max_rows: 1,
-            filter: None,
-            cgroups: false,
-            flows: 0,
-            retransmits: false,
-            kernel_log: false,
-            may_probe,
-        }
-    }
-}
-
-/// Options of records.
-#[derive(Clone, Debug)]
-pub struct EventOptions {
-    /// Leading bytes of each packet, at most [`tracer_common::MAX_SNAPLEN`].
-    pub snaplen: u32,
-    /// Records a second for each drop site, drop reason and CPU; 0 for no limit.
-    pub rate: u32,
-    /// Bytes of the ring buffer: a power of two, and at least a page.
-    pub ring_size: u32,
-    /// Records have the call stack of the drop.
-    pub stacks: bool,
-    /// Beyond the first drops of a key, make a record of one in so many: a power of two; 1 for all drops.
-    pub one_in: u32,
-}
-
 /// The reading ends of the ring buffers; absent for those that are not asked for.
 pub struct Readers {
     /// Records of single drops.
@@ -171,6 +109,8 @@ pub struct EbpfSource {
     captured: u32,
     flow_facts: u32,
     question: Arc<NamespaceQuestion>,
+    /// Absent if refused SYNs are not asked for.
+    refused: Option<Result<RefusedSyns, Unavailable>>,
 }
 
 impl EbpfSource {
@@ -183,7 +123,10 @@ impl EbpfSource {
         let tick_ns = fit::tick_ns()?;
         let takes_numbers = options.mode == Mode::RawTracepoint || features.reads() == Some(READ_CAST);
         let receivers = Receivers::ask(options, btf, takes_numbers);
-        let config = Config { udp_receivers: receivers.form, ..fit::config(options, btf, &features, tick_ns)? };
+        let mut config = Config { udp_receivers: receivers.form, ..fit::config(options, btf, &features, tick_ns)? };
+        if options.refused {
+            refused::write_offsets(btf, &mut config.offsets);
+        }
         if options.retransmits {
             probe::sees_retransmissions(btf, &config).map_err(Error::Retransmissions)?;
         }
@@ -214,6 +157,7 @@ impl EbpfSource {
         if options.retransmits && !programs.have(&TCP_RETRANSMIT_SKB) {
             return Err(Error::Retransmissions("the kernel refused the program"));
         }
+        let refused = options.refused.then(|| RefusedSyns::attach(&loader, btf, &config, cpus, wanted));
         let source = Self {
             mode: options.mode,
             programs,
@@ -225,6 +169,7 @@ impl EbpfSource {
             captured: config.snaplen,
             flow_facts: config.flows,
             question: Arc::new(question),
+            refused,
         };
         Ok((source, Readers { records: ring, segments: segments.map(SegmentReader::new) }))
     }
@@ -235,7 +180,7 @@ impl EbpfSource {
     }
 
     /// Time from which on drops are counted, in real time and as an instant.
-    pub const fn attached_at(&self) -> (Timestamp, Instant) {
+    pub(crate) const fn attached_at(&self) -> (Timestamp, Instant) {
         self.programs.attached_at()
     }
 
@@ -245,7 +190,7 @@ impl EbpfSource {
     }
 
     /// Identifies the namespace of an open file, for as long as a caller keeps the returned value.
-    pub fn namespace_question(&self) -> Arc<NamespaceQuestion> {
+    pub(crate) fn namespace_question(&self) -> Arc<NamespaceQuestion> {
         Arc::clone(&self.question)
     }
 
@@ -255,7 +200,7 @@ impl EbpfSource {
     }
 
     /// The facts of flows that are counted: bits of [`tracer_common::Config::flows`].
-    pub const fn flow_facts(&self) -> u32 {
+    pub(crate) const fn flow_facts(&self) -> u32 {
         self.flow_facts
     }
 
@@ -270,9 +215,12 @@ impl EbpfSource {
         Ok(&self.totals)
     }
 
-    /// The names of a devlink trap, by [`tracer_common::DropKey::location`].
-    pub fn trap(&self, location: u64) -> Option<TrapNames> {
-        self.totals.traps.get(&location).copied().or_else(|| self.generations.trap(location))
+    /// The names of the devlink trap that a key is of; absent for other keys.
+    pub fn trap(&self, key: &DropKey) -> Option<TrapNames> {
+        if key.kind != KIND_TRAP {
+            return None;
+        }
+        self.totals.trap(key).or_else(|| self.generations.trap(key.location))
     }
 
     /// The ledger as of the last reading of the totals. `drained` counts the records that were read.
@@ -311,6 +259,18 @@ impl EbpfSource {
         counts
     }
 
+    /// Why refused SYNs are not counted although the options ask for them.
+    pub(crate) fn refused_unavailable(&self) -> Option<&Unavailable> {
+        self.refused.as_ref()?.as_ref().err()
+    }
+
+    /// The SYNs that listening sockets refused up to now, as far as they are counted. After [`EbpfSource::detach`], the numbers
+    /// are final.
+    pub fn refused(&self) -> Result<Option<RefusedCounts>, Error> {
+        let Some(Ok(refused)) = &self.refused else { return Ok(None) };
+        refused.read().map(Some).map_err(|source| Error::Read { what: "the refused SYNs", source })
+    }
+
     /// The ledger with the source's name, for sinks, as of the last reading of the totals. The sums of held-back
     /// records have no names yet, because this source does not resolve names.
     pub fn report(&self, drained: Drained) -> SourceReport {
@@ -318,7 +278,7 @@ impl EbpfSource {
     }
 
     /// Records that the sampler held back, by drop site, the largest number first.
-    pub fn held_back(&self) -> Result<Vec<(SiteKey, u64)>, Error> {
+    pub(crate) fn held_back(&self) -> Result<Vec<(SiteKey, u64)>, Error> {
         if !self.has_events {
             return Ok(vec![]);
         }
@@ -333,13 +293,11 @@ impl EbpfSource {
         stats.filter_map(|stats| stats.ok()?.recursion_misses).sum()
     }
 
-    /// The kernel's statistics of the program on `kfree_skb`.
-    pub fn program_stats(&self) -> io::Result<ProgramStats> {
-        ProgramStats::read(self.programs.main().fd())
-    }
-
     /// Detaches the programs, waits for their last runs, and reads their final counts.
     pub fn detach(&mut self) -> Result<(), Error> {
+        if let Some(Ok(refused)) = &mut self.refused {
+            refused.detach();
+        }
         if !self.programs.detach() {
             return Ok(());
         }
@@ -368,7 +326,7 @@ fn namespace_question(loader: &Loader) -> Result<NamespaceQuestion, Error> {
 }
 
 /// Prints the kernel program's log, for as long as the runtime lives. aya-log finds the log by the program's number,
-/// which takes `CAP_SYS_ADMIN`.
+/// which needs `CAP_SYS_ADMIN`.
 fn forward_log(program: &loader::Program) {
     let log = ProgramStats::read(program.fd())
         .map_err(anyhow::Error::from)

@@ -55,8 +55,8 @@ impl Receivers {
         }
         if found.len() > UDP_QUEUES {
             tracing::warn!(
-                "the kernel drops packets of UDP at {} places, of which droptrace can watch {UDP_QUEUES}: some receivers are \
-                 unknown",
+                "UDP drops packets in {} parts of the kernel's code, of which droptrace can watch {UDP_QUEUES}: some \
+                 receivers are unknown",
                 found.len()
             );
         }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn places_without_room_have_unknown_receivers() {
+    fn functions_without_room_have_unknown_receivers() {
         let found: Vec<_> = (1..).map(|at| 10 * at..10 * at + 5).take(UDP_QUEUES + 1).collect();
         let known = Receivers::at(&found);
         let last = UDP_QUEUES - 1;

@@ -1,7 +1,7 @@
 //! Parses the bytes of one record of the ring buffer.
 
 use tracer_common::{
-    IFNAMSIZ, KIND_XDP, PlaceNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_STACK,
+    IFNAMSIZ, KIND_XDP, KeyNames, RecordHeader, SECTION_DEVICE, SECTION_GSO, SECTION_SOCKET, SECTION_STACK,
     SECTION_VLAN, SOCKET_OWNER, SOCKET_RECEIVER, STACK_BYTES, START_MAC, START_NETWORK, START_NONE, SocketFacts,
 };
 use zerocopy::FromBytes;
@@ -65,15 +65,15 @@ impl Report {
 
     /// The inode number of the packet's socket. Absent unless the socket is the one that the key is about: under lockdown
     /// (confidentiality), a record may have the packet's owner where the key has the receiver.
-    pub fn socket_inode(&self) -> Option<u64> {
+    pub(crate) fn socket_inode(&self) -> Option<u64> {
         let header = &self.header;
         let is_same = header.sections & SECTION_SOCKET != 0 && header.key.socket == header.socket.role;
         Some(header.socket.inode).filter(|inode| is_same && *inode != 0)
     }
 
     /// Names that were known of the packet's interface and namespace.
-    pub const fn names(&self) -> PlaceNames {
-        PlaceNames { interface: self.header.interface, netns_inum: self.header.netns_inum, padding: 0 }
+    pub const fn names(&self) -> KeyNames {
+        KeyNames { interface: self.header.interface, netns_inum: self.header.netns_inum, padding: 0 }
     }
 
     /// Facts about the packet beyond its bytes.
@@ -124,11 +124,11 @@ fn socket(found: &SocketFacts) -> Option<Socket> {
 }
 
 /// The text of a name that the kernel pads with zeros; absent for an empty name or a name that is not text.
-pub fn interface_name(name: &[u8; IFNAMSIZ]) -> Option<&str> {
+pub(crate) fn interface_name(name: &[u8; IFNAMSIZ]) -> Option<&str> {
     text(name)
 }
 
-/// See [`interface_name`]; for names of any length.
+/// See `interface_name`; for names of any length.
 pub fn text(name: &[u8]) -> Option<&str> {
     let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     std::str::from_utf8(&name[..length]).ok().filter(|name| !name.is_empty())

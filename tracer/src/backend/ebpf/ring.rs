@@ -38,6 +38,11 @@ impl Drained {
 }
 
 /// The reading end of the ring buffer.
+///
+/// A record is whole when it is read, also on processors that reorder memory accesses: the kernel clears its busy mark by an
+/// exchange, which is a full barrier, after the program's stores (`bpf_ringbuf_commit`, `kernel/bpf/ringbuf.c`), and the
+/// reader takes the mark with acquire. The reader gives room back with release, after its last access to the record
+/// ([`RingBuf::next`] and the end of its item), and the kernel takes the position with acquire before it reuses the room.
 pub struct RingReader {
     ring: AsyncFd<RingBuf<MapData>>,
     poll: Interval,
@@ -52,7 +57,7 @@ impl RingReader {
     }
 
     /// Waits until records may be there: the kernel program wakes the reader when many bytes wait, else a timer does.
-    pub async fn ready(&mut self) -> io::Result<()> {
+    pub(crate) async fn ready(&mut self) -> io::Result<()> {
         tokio::select! {
             _ = self.poll.tick() => {}
             guard = self.ring.readable() => guard?.clear_ready(),

@@ -47,7 +47,7 @@ impl SegmentReader {
     }
 
     /// Waits until it is time to read.
-    pub async fn ready(&mut self) {
+    pub(crate) async fn ready(&mut self) {
         self.poll.tick().await;
     }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_told_apart_by_their_kind() {
+    fn records_are_distinguished_by_their_kind() {
         let dropped = DroppedSegment { kind: SEGMENT_DROPPED, available: 7, ..DroppedSegment::new_zeroed() };
         assert_eq!(Segment::parse(dropped.as_bytes()), Some(Segment::Dropped(dropped)));
         let again = Retransmission { kind: SEGMENT_RETRANSMITTED, start: 7, ..Retransmission::new_zeroed() };

@@ -5,16 +5,16 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The kernel's statistics of a program (`bpf_prog_show_fdinfo`, `kernel/bpf/syscall.c`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ProgramStats {
+pub(crate) struct ProgramStats {
     /// Runs that did not happen, because the program was running already on that CPU; absent where the kernel does not
     /// report them.
-    pub recursion_misses: Option<u64>,
+    pub(crate) recursion_misses: Option<u64>,
     /// Nanoseconds that the program ran while the kernel's BPF statistics were on.
-    pub run_time_ns: u64,
+    pub(crate) run_time_ns: u64,
     /// Runs in that time.
-    pub runs: u64,
+    pub(crate) runs: u64,
     /// The kernel's number of the program; 0 where the kernel does not report it.
-    pub id: u32,
+    pub(crate) id: u32,
 }
 
 impl ProgramStats {

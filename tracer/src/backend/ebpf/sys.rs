@@ -1,6 +1,6 @@
 //! System calls that no library has: maps as bytes and in batches, programs that are loaded, attached and run by hand,
 //! and grace periods of the kernel.
-#![expect(unsafe_code, reason = "raw system calls; the only place in this source")]
+#![expect(unsafe_code, reason = "raw system calls; the only ones in this source")]
 
 use std::ffi::CStr;
 use std::io;
@@ -22,6 +22,11 @@ impl RawMap {
     /// possible CPUs.
     pub(super) const fn new(fd: OwnedFd, key_size: usize, value_size: usize) -> Self {
         Self { fd, key_size, value_size }
+    }
+
+    /// The size of a look-up's result.
+    pub(super) const fn value_size(&self) -> usize {
+        self.value_size
     }
 
     /// Reads the value of `key` into `value`; false when there is none.
@@ -192,8 +197,9 @@ pub(super) struct NewProgram<'a> {
     pub(super) name: &'a CStr,
     pub(super) license: &'a CStr,
     pub(super) instructions: &'a [bpf_insn],
-    /// BTF id of the typedef of a tracepoint with typed arguments; absent for a raw tracepoint.
-    pub(super) typed: Option<u32>,
+    /// For a program whose arguments have types, where it is attached, and the BTF id of that: of a tracepoint's typedef, or of
+    /// a function. Absent for a raw tracepoint.
+    pub(super) typed: Option<(bpf_attach_type, u32)>,
 }
 
 /// Attempts to load a program. The verifier gives up with `EAGAIN` when a signal comes (`do_check`,
@@ -209,14 +215,14 @@ pub(super) fn load_program(new: &NewProgram<'_>, log: Option<&mut [u8]>) -> io::
         None => bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT,
         Some(_) => bpf_prog_type::BPF_PROG_TYPE_TRACING,
     } as u32;
-    if let Some(typedef) = new.typed {
-        program.expected_attach_type = bpf_attach_type::BPF_TRACE_RAW_TP as u32;
-        program.attach_btf_id = typedef;
+    if let Some((attach_type, id)) = new.typed {
+        program.expected_attach_type = attach_type as u32;
+        program.attach_btf_id = id;
     }
     // The last byte stays 0.
     let letters = program.prog_name.len() - 1;
     for (to, from) in program.prog_name[..letters].iter_mut().zip(new.name.to_bytes()) {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     program.insn_cnt = u32::try_from(new.instructions.len()).map_err(io::Error::other)?;
     program.insns = new.instructions.as_ptr() as u64;
@@ -236,8 +242,7 @@ pub(super) fn load_program(new: &NewProgram<'_>, log: Option<&mut [u8]>) -> io::
     }
 }
 
-/// Attaches a program to the raw tracepoint with this name, or to the one that it was loaded for, until the link is
-/// closed.
+/// Attaches a program to the raw tracepoint with this name, or to what it was loaded for, until the link is closed.
 pub(super) fn attach_program(program: BorrowedFd<'_>, tracepoint: Option<&CStr>) -> io::Result<OwnedFd> {
     let mut attr = zeroed_attr();
     // SAFETY: writing a union's `Copy` fields.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use tracer_common::{
-    Counters, DropCount, DropKey, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, PlaceNames, SegmentCounts, TrapNames,
-    XdpNote,
+    Counters, DropCount, DropKey, KIND_TRAP, KeyNames, NOTED_FILTERED, NOTED_UNDECIDED, OverflowCount, SegmentCounts,
+    TrapNames, XdpNote,
 };
 
 use super::count::Count;
@@ -37,6 +37,11 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// The names of the devlink trap that a key is of; absent for other keys.
+    pub fn trap(&self, key: &DropKey) -> Option<TrapNames> {
+        if key.kind == KIND_TRAP { self.traps.get(&key.location).copied() } else { None }
+    }
+
     /// Drops that were counted by key.
     pub fn accounted(&self) -> u64 {
         self.counts.values().map(|count| count.packets).sum()
@@ -44,7 +49,7 @@ impl Totals {
 
     /// Adds the counts of one key on one CPU in one generation, and its `names` if it has none yet. Beyond `max_rows` keys,
     /// new ones are counted by reason.
-    pub(super) fn add(&mut self, key: DropKey, count: Count, names: impl FnOnce() -> PlaceNames, max_rows: usize) {
+    pub(super) fn add(&mut self, key: DropKey, count: Count, names: impl FnOnce() -> KeyNames, max_rows: usize) {
         if let Some(sum) = self.counts.get_mut(&key) {
             sum.merge(&count, names);
         } else if self.counts.len() < max_rows {
@@ -137,7 +142,7 @@ impl Ticks {
             bytes: count.bytes,
             first_ns: self.at(count.first_ticks, latest),
             last_ns: self.at(count.last_ticks, latest),
-            names: PlaceNames::default(),
+            names: KeyNames::default(),
         }
     }
 }
@@ -155,15 +160,15 @@ mod tests {
     const CLOCK: Ticks = Ticks { jiffies: 0x1_0000_0010, ns: 1_000_000, tick_ns: 100 };
 
     fn count(packets: u64, first_ns: u64, last_ns: u64) -> Count {
-        Count { packets, bytes: packets * 10, first_ns, last_ns, names: PlaceNames::default() }
+        Count { packets, bytes: packets * 10, first_ns, last_ns, names: KeyNames::default() }
     }
 
     #[test]
     fn counts_of_cpus_are_merged() {
         let key = DropKey { location: 1, ..DropKey::default() };
         let mut totals = Totals::default();
-        totals.add(key, count(2, 500, 700), PlaceNames::default, 10);
-        totals.add(key, count(1, 400, 400), PlaceNames::default, 10);
+        totals.add(key, count(2, 500, 700), KeyNames::default, 10);
+        totals.add(key, count(1, 400, 400), KeyNames::default, 10);
         assert_eq!(totals.counts[&key], count(3, 400, 700));
         assert_eq!(totals.accounted(), 3);
     }
@@ -172,9 +177,9 @@ mod tests {
     fn beyond_the_most_rows_the_sum_by_reason_is_exact() {
         let mut totals = Totals::default();
         for location in 0..5 {
-            totals.add(DropKey { location, reason: 6, ..DropKey::default() }, count(2, 1, 1), PlaceNames::default, 3);
+            totals.add(DropKey { location, reason: 6, ..DropKey::default() }, count(2, 1, 1), KeyNames::default, 3);
         }
-        totals.add(DropKey { location: 0, reason: 6, ..DropKey::default() }, count(7, 1, 1), PlaceNames::default, 3);
+        totals.add(DropKey { location: 0, reason: 6, ..DropKey::default() }, count(7, 1, 1), KeyNames::default, 3);
         assert_eq!(totals.accounted(), 13);
         assert_eq!(totals.overflow[&Some(6)], OverflowCount { packets: 4, bytes: 40 });
         assert_eq!(totals.counters.overflow, 4);

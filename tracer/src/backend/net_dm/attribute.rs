@@ -40,7 +40,7 @@ const STATS_DROPPED: u16 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attribute<'m> {
     /// The drop sites of a summary alert: `u32` count, then as many times `pc` (8 bytes) and `u32` hits.
-    Places(&'m [u8]),
+    Sites(&'m [u8]),
     /// 0 summary, 1 packets.
     AlertMode(u8),
     /// Address that the freeing call returns to.
@@ -98,7 +98,7 @@ impl<'m> Attribute<'m> {
     /// Parses an attribute; absent for an unknown type.
     pub fn parse(attribute: &wire::Attribute<'m>) -> Result<Option<Self>, Malformed> {
         Ok(Some(match attribute.kind {
-            UNSPEC => Self::Places(attribute.value),
+            UNSPEC => Self::Sites(attribute.value),
             ALERT_MODE => Self::AlertMode(attribute.u8()?),
             PC => Self::Pc(attribute.u64()?),
             SYMBOL => Self::Symbol(attribute.text()?),
@@ -153,7 +153,7 @@ fn dropped(attribute: &wire::Attribute<'_>) -> Result<u64, Malformed> {
 impl Nla for Attribute<'_> {
     fn kind(&self) -> u16 {
         match self {
-            Self::Places(_) => UNSPEC,
+            Self::Sites(_) => UNSPEC,
             Self::AlertMode(_) => ALERT_MODE,
             Self::Pc(_) => PC,
             Self::Symbol(_) => SYMBOL,
@@ -188,7 +188,7 @@ impl Nla for Attribute<'_> {
             Self::Pc(_) | Self::Timestamp(_) => 8,
             Self::Stats(_) | Self::HwStats(_) => 12,
             Self::Pad | Self::SwDrops | Self::HwDrops => 0,
-            Self::Places(bytes)
+            Self::Sites(bytes)
             | Self::Payload(bytes)
             | Self::HwEntries(bytes)
             | Self::HwEntry(bytes)
@@ -212,7 +212,7 @@ impl Nla for Attribute<'_> {
             Self::Pc(number) | Self::Timestamp(number) => buffer.copy_from_slice(&number.to_ne_bytes()),
             Self::Stats(number) | Self::HwStats(number) => emit_part(buffer, STATS_DROPPED, &number.to_ne_bytes()),
             Self::Pad | Self::SwDrops | Self::HwDrops => {}
-            Self::Places(bytes)
+            Self::Sites(bytes)
             | Self::Payload(bytes)
             | Self::HwEntries(bytes)
             | Self::HwEntry(bytes)

@@ -62,7 +62,7 @@ pub enum Error {
 
 impl Error {
     /// What the user can do; absent where no remedy is known.
-    pub const fn remedy(&self) -> Option<&'static str> {
+    pub(crate) const fn remedy(&self) -> Option<&'static str> {
         match self {
             Self::MayNotControl { .. } | Self::NotPermitted { .. } => {
                 Some("run as root, outside of a rootless container")

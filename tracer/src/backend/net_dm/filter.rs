@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::message::PacketAlert;
 use crate::domain::event::PacketStart;
-use crate::explain::MalformedData;
+use crate::explain::{MalformedData, UsualDrops};
 use crate::filter::question::Question;
-use crate::filter::{Filter, Named, UsualReasons};
+use crate::filter::{Filter, Named};
 use crate::kernel::symbols::Symbols;
 use crate::packet;
 
@@ -16,13 +16,13 @@ pub(super) const SEEN: u32 = 512;
 /// A filter, and what it needs to answer its questions.
 pub(super) struct AlertFilter {
     filter: Arc<Filter>,
-    usual: UsualReasons,
+    usual: &'static UsualDrops,
     symbols: Symbols,
 }
 
 impl AlertFilter {
     pub(super) fn new(filter: Arc<Filter>) -> Result<Self, MalformedData> {
-        Ok(Self { filter, usual: UsualReasons::built_in()?, symbols: Symbols::new() })
+        Ok(Self { filter, usual: UsualDrops::built_in()?, symbols: Symbols::new() })
     }
 
     /// Whether the packet matches.
@@ -50,7 +50,7 @@ impl AlertFilter {
 }
 
 /// The word of a question that the drop monitor never answers, if the filter asks one.
-pub fn unanswered(filter: &Filter) -> Option<&'static str> {
+pub(crate) fn unanswered(filter: &Filter) -> Option<&'static str> {
     filter.questions.iter().find_map(|question| match question {
         Question::Netns(_) => Some("netns"),
         Question::Cgroup(_) => Some("cgroup"),

@@ -6,7 +6,7 @@ use crate::netlink::wire::{self, Malformed};
 
 /// Largest number of drop sites of one summary alert of a CPU (`dm_hit_limit`); the kernel does not count hits at
 /// further ones.
-pub const PLACES_LIMIT: u32 = 64;
+pub(crate) const SITES_LIMIT: u32 = 64;
 
 /// One dropped packet. Facts that the kernel did not report are absent, or 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,19 +40,19 @@ pub struct PacketAlert<'m> {
 /// Hits since the last alert of one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SummaryAlert<'m> {
-    places: &'m [u8],
+    sites: &'m [u8],
     traps: &'m [u8],
 }
 
 /// Bytes of `struct net_dm_drop_point`.
-const PLACE: usize = 12;
+const SITE_BYTES: usize = 12;
 
 impl<'m> SummaryAlert<'m> {
     /// Addresses of drop sites and their hits. Address 0 hints that a device's own `rx_dropped` rose, and is no count
     /// of packets.
-    pub fn places(&self) -> impl Iterator<Item = (u64, u32)> + use<'m> {
-        self.places.chunks_exact(PLACE).filter_map(|place| {
-            let (pc, count) = place.split_first_chunk()?;
+    pub fn sites(&self) -> impl Iterator<Item = (u64, u32)> + use<'m> {
+        self.sites.chunks_exact(SITE_BYTES).filter_map(|site| {
+            let (pc, count) = site.split_first_chunk()?;
             Some((u64::from_ne_bytes(*pc), u32::from_ne_bytes(*count.first_chunk()?)))
         })
     }
@@ -63,23 +63,23 @@ impl<'m> SummaryAlert<'m> {
     }
 
     /// Whether hits at further drop sites may not have been counted.
-    pub const fn is_at_limit(&self) -> bool {
-        self.places.len() >= PLACES_LIMIT as usize * PLACE
+    pub(crate) const fn is_at_limit(&self) -> bool {
+        self.sites.len() >= SITES_LIMIT as usize * SITE_BYTES
     }
 
     /// Checks that the lists are whole; else the message is malformed.
-    fn check(places: Option<&'m [u8]>, traps: Option<&'m [u8]>) -> Result<Self, Malformed> {
+    fn check(sites: Option<&'m [u8]>, traps: Option<&'m [u8]>) -> Result<Self, Malformed> {
         let mut alert = Self::default();
-        if let Some(bytes) = places {
+        if let Some(bytes) = sites {
             let (count, rest) = bytes.split_first_chunk().ok_or(Malformed("a summary without a count"))?;
-            let length = (u32::from_ne_bytes(*count) as usize).checked_mul(PLACE);
-            alert.places = length.and_then(|length| rest.get(..length)).ok_or(Malformed("a summary that is cut"))?;
+            let length = (u32::from_ne_bytes(*count) as usize).checked_mul(SITE_BYTES);
+            alert.sites = length.and_then(|length| rest.get(..length)).ok_or(Malformed("a summary that is cut"))?;
         }
         if let Some(bytes) = traps {
             wire::attributes(bytes).try_for_each(|entry| trap(&entry?).map(drop))?;
             alert.traps = bytes;
         }
-        match (places, traps) {
+        match (sites, traps) {
             (None, None) => Err(Malformed("a summary of nothing")),
             _ => Ok(alert),
         }
@@ -149,10 +149,10 @@ fn packet<'m>(
     attributes: impl Iterator<Item = Result<Attribute<'m>, Malformed>>,
 ) -> Result<PacketAlert<'m>, Malformed> {
     let mut alert = PacketAlert::default();
-    let (mut has_length, mut has_place) = (false, false);
+    let (mut has_length, mut has_site) = (false, false);
     for attribute in attributes {
         match attribute? {
-            Attribute::Pc(pc) => (alert.pc, has_place) = (pc, true),
+            Attribute::Pc(pc) => (alert.pc, has_site) = (pc, true),
             Attribute::Reason(reason) => alert.reason = Some(reason),
             Attribute::InPort { ifindex, name } => {
                 (alert.ifindex, alert.interface) = (ifindex.unwrap_or_default(), name);
@@ -162,28 +162,28 @@ fn packet<'m>(
             Attribute::Payload(payload) => alert.payload = payload,
             Attribute::OrigLen(length) => (alert.length, has_length) = (length, true),
             Attribute::Origin(origin) => alert.is_hardware = origin == 1,
-            Attribute::HwTrapName(trap) => (alert.trap, has_place) = (Some(trap), true),
+            Attribute::HwTrapName(trap) => (alert.trap, has_site) = (Some(trap), true),
             Attribute::HwTrapGroupName(group) => alert.trap_group = Some(group),
             Attribute::FlowActionCookie(cookie) => alert.cookie = cookie,
             // Another attribute reports the same fact, or the fact follows from the address.
             _ => {}
         }
     }
-    if has_place && has_length { Ok(alert) } else { Err(Malformed("a packet without its place or its length")) }
+    if has_site && has_length { Ok(alert) } else { Err(Malformed("a packet without its drop site or its length")) }
 }
 
 fn summary<'m>(
     attributes: impl Iterator<Item = Result<Attribute<'m>, Malformed>>,
 ) -> Result<SummaryAlert<'m>, Malformed> {
-    let (mut places, mut traps) = (None, None);
+    let (mut sites, mut traps) = (None, None);
     for attribute in attributes {
         match attribute? {
-            Attribute::Places(bytes) => places = Some(bytes),
+            Attribute::Sites(bytes) => sites = Some(bytes),
             Attribute::HwEntries(bytes) => traps = Some(bytes),
             _ => {}
         }
     }
-    SummaryAlert::check(places, traps)
+    SummaryAlert::check(sites, traps)
 }
 
 fn config<'m>(attributes: impl Iterator<Item = Result<Attribute<'m>, Malformed>>) -> Result<Config, Malformed> {

@@ -21,10 +21,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 pub use attribute::Attribute;
 pub use error::Error;
-pub use filter::unanswered;
-pub use message::{Message, PLACES_LIMIT, PacketAlert, Skipped, Stats, SummaryAlert};
+pub(crate) use filter::unanswered;
+pub use message::{Message, PacketAlert, Skipped, Stats, SummaryAlert};
 pub use request::{AlertMode, Config, Drops, FAMILY, GROUP, Request};
-pub use session::{Change, Owner, Repair};
+pub(crate) use session::Repair;
+pub use session::{Change, Owner};
 pub use stream::Report;
 pub use totals::{Cause, Count, Key, Overflow, Totals};
 
@@ -60,8 +61,8 @@ pub struct Options {
     pub hardware: bool,
     /// Leading bytes of each packet; 0 for all of them.
     pub snaplen: u32,
-    /// Number of places; drops at further places are counted by cause.
-    pub places: usize,
+    /// Number of aggregation keys; drops of further keys are counted by cause.
+    pub keys: usize,
     /// Count only packets that came in through this interface; 0 for all. Packet mode only.
     pub ifindex: u32,
     /// Count only packets that match; absent for all. Packet mode only.
@@ -76,7 +77,7 @@ impl Default for Options {
             mode: AlertMode::Packet,
             hardware: true,
             snaplen: 128,
-            places: 8192,
+            keys: 8192,
             ifindex: 0,
             filter: None,
             receive_buffer: 32 << 20,
@@ -93,18 +94,18 @@ impl Options {
 }
 
 /// Number of devices that devlink knows, each of which may report its drops.
-pub async fn devlink_devices() -> Result<usize, Error> {
+pub(crate) async fn devlink_devices() -> Result<usize, Error> {
     control::devlink_devices(&mut Connection::open()?).await
 }
 
 /// Restores the monitor after a run of droptrace was killed.
-pub async fn repair() -> Result<Repair, Error> {
+pub(crate) async fn repair() -> Result<Repair, Error> {
     session::repair_left(&NoteFile::default()).await
 }
 
 /// The reason why a running source wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wake {
+pub(crate) enum Wake {
     /// Alerts may be there: [`NetDmSource::read`].
     Alerts,
     /// A second has passed: [`NetDmSource::check`].
@@ -193,7 +194,7 @@ impl NetDmSource {
     }
 
     /// Waits for the next event. The future may be dropped at any time.
-    pub async fn ready(&mut self) -> Result<Wake, Error> {
+    pub(crate) async fn ready(&mut self) -> Result<Wake, Error> {
         tokio::select! {
             biased;
             _ = self.checks.tick() => Ok(Wake::CheckDue),
@@ -207,7 +208,7 @@ impl NetDmSource {
     }
 
     /// Whether the last [`NetDmSource::read`] ended before it had read all alerts.
-    pub const fn has_more(&self) -> bool {
+    pub(crate) const fn has_more(&self) -> bool {
         self.stream.has_more()
     }
 
@@ -275,12 +276,12 @@ impl NetDmSource {
 
     /// Time by which the kernel will have reported all drops up to now. Drops until then count as well: those of about
     /// a second in summary mode.
-    pub fn settled_at(&self) -> Instant {
+    pub(crate) fn settled_at(&self) -> Instant {
         Instant::now() + if self.mode() == AlertMode::Summary { SUMMARY_DELAY } else { PACKET_DELAY }
     }
 
     /// Waits for alerts, until `deadline` at most. Returns whether there may be alerts before it.
-    pub async fn ready_before(&self, deadline: Instant) -> Result<bool, Error> {
+    pub(crate) async fn ready_before(&self, deadline: Instant) -> Result<bool, Error> {
         // A flood must not delay the end.
         if Instant::now() >= deadline {
             return Ok(false);
@@ -292,7 +293,7 @@ impl NetDmSource {
     }
 
     /// Stops the monitor if this process started it, and restores its settings. The remaining alerts can still be read.
-    pub async fn stop(&mut self) -> Result<(), Error> {
+    pub(crate) async fn stop(&mut self) -> Result<(), Error> {
         self.session.end().await
     }
 

@@ -234,7 +234,7 @@ fn refused(result: &Result<(), crate::netlink::Error>, errno: i32) -> bool {
 
 /// The result of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repair {
+pub(crate) enum Repair {
     /// No run of droptrace left the monitor changed.
     Nothing,
     /// The run that left the monitor changed is of an earlier boot, or another process has changed the monitor since.
@@ -331,7 +331,7 @@ mod tests {
     fn dead() -> Process {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let text = serde_json::json!({
-            "pid": child.id(), "start_time": 1, "boot_id": std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim(),
+            "pid": child.id(), "start_time": 1, "boot_id": crate::kernel::clock::boot_id().unwrap(),
         });
         child.wait().unwrap();
         serde_json::from_value(text).unwrap()

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::request::{Config, Drops};
+use crate::kernel::clock::boot_id;
 use crate::kernel::timens::ClockOffsets;
 
 /// Path of the note, which is gone with the next boot.
@@ -32,7 +33,7 @@ pub(super) struct Process {
     pid: u32,
     /// Start time of the process, in clock ticks since boot, as `/proc/PID/stat` shows it outside of time namespaces.
     start_time: u64,
-    /// `/proc/sys/kernel/random/boot_id`
+    /// See [`boot_id`].
     boot_id: String,
 }
 
@@ -40,8 +41,7 @@ impl Process {
     /// This process.
     pub(super) fn current() -> io::Result<Self> {
         let pid = std::process::id();
-        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(Self { pid, start_time: start_time(pid)?, boot_id })
+        Ok(Self { pid, start_time: start_time(pid)?, boot_id: boot_id()? })
     }
 
     /// Whether the process started in the same boot as `current`.

@@ -76,7 +76,7 @@ impl Stream {
             has_more: false,
             dropped_before: socket.dropped().ok(),
             count: Counting {
-                totals: Totals::new(options.places),
+                totals: Totals::new(options.keys),
                 ledger: NetDmLedger::default(),
                 ifindex: options.ifindex,
                 snaplen: if filter.is_some() { options.snaplen as usize } else { 0 },
@@ -217,7 +217,7 @@ impl Counting {
         self.ledger.at_limit += u64::from(alert.is_at_limit());
         let seen = Clock::now();
         let count = |packets: u32| Count { packets: packets.into(), bytes: None, first_seen: seen, last_seen: seen };
-        for (pc, hits) in alert.places() {
+        for (pc, hits) in alert.sites() {
             if pc == 0 {
                 self.ledger.device_hints += u64::from(hits);
                 continue;

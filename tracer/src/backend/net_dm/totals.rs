@@ -56,7 +56,7 @@ impl Count {
     }
 }
 
-/// Drops of a cause whose places found no room.
+/// Drops of a cause whose aggregation keys found no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow {
     /// Drops.
@@ -70,7 +70,7 @@ pub struct Overflow {
 pub struct Totals {
     counts: HashMap<Key, Count>,
     overflow: HashMap<Cause, Overflow>,
-    places: usize,
+    max_keys: usize,
     names: Vec<Box<str>>,
     numbers: HashMap<Box<str>, u32>,
 }
@@ -79,10 +79,10 @@ pub struct Totals {
 const MAX_NAMES: usize = 4096;
 
 impl Totals {
-    /// Makes room for `places`; drops at further places are counted by cause.
-    pub(super) fn new(places: usize) -> Self {
+    /// Makes room for `max_keys`; drops of further keys are counted by cause.
+    pub(super) fn new(max_keys: usize) -> Self {
         let (counts, overflow, numbers) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { counts, overflow, places, names: Vec::new(), numbers }
+        Self { counts, overflow, max_keys, names: Vec::new(), numbers }
     }
 
     /// Counts by key.
@@ -131,7 +131,7 @@ impl Totals {
             sum.add(count);
             return true;
         }
-        if self.counts.len() < self.places {
+        if self.counts.len() < self.max_keys {
             self.counts.insert(key, *count);
             return true;
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_of_a_place_are_summed_up() {
+    fn drops_of_a_key_are_summed_up() {
         let mut totals = Totals::new(8);
         let alert = PacketAlert { pc: 7, reason: Some("NO_SOCKET"), protocol: Some(0x800), ..PacketAlert::default() };
         let key = totals.key(&alert);

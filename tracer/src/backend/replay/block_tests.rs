@@ -54,7 +54,7 @@ fn process() -> Arc<Process> {
 /// The names of a block; the process is known without a search.
 fn named(normaliser: &mut Normaliser, block: &Records) -> BlockNames {
     let mut names = BlockNames::default();
-    normaliser.block_names(block, &mut names, |_| None, false);
+    normaliser.block_names(block, &mut names, None, false);
     names.processes.push((INODE, process()));
     names
 }
@@ -116,7 +116,7 @@ fn records_are_read_with_the_names_of_their_block() {
         let bytes = record(number);
         let Record { report, bytes } = Record::parse(&bytes).unwrap();
         let (addresses, packet) = report.split(bytes);
-        let named = normaliser.named_key(&report.header.key, report.names(), |_| None);
+        let named = normaliser.named_key(&report.header.key, report.names(), None);
         let mut stack = Vec::new();
         normaliser.stack(addresses, SITE, &mut stack);
         assert_eq!(stack.len(), 2);
@@ -135,7 +135,7 @@ fn records_are_read_with_the_names_of_their_block() {
             stack: found.stack.clone(),
         };
         assert_eq!(found, expected);
-        assert!(found.stack.iter().map(|place| place.address).eq([SITE, SITE + 8]), "{:?}", found.stack);
+        assert!(found.stack.iter().map(|location| location.address).eq([SITE, SITE + 8]), "{:?}", found.stack);
         assert!(found.stack.iter().zip(&stack).all(|(found, expected)| found.symbol == expected.symbol));
     }
 }

@@ -6,20 +6,18 @@ use serde::Deserialize;
 use serde_json::{Value, from_value};
 
 use super::refused::Refused;
+use crate::backend::MODES;
 use crate::domain::ledger::Ledger;
 use crate::domain::ledger::wire::{Ebpf, NetDm};
 use crate::domain::report::SourceReport;
 
-/// Values of `mode`.
-const MODES: [&str; 4] = ["tp_btf", "raw_tracepoint", "packet", "summary"];
-
 /// The end of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub(crate) struct End {
     /// The ledgers of its sources.
-    pub sources: Vec<SourceReport>,
+    pub(crate) sources: Vec<SourceReport>,
     /// Duration of the run that was recorded; absent in recordings of earlier versions.
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
 }
 
 #[derive(Deserialize)]

@@ -24,17 +24,17 @@ const LEDGER: &str = "droptrace.ledger.v1";
 
 /// The facts of a recording's first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
+pub(crate) struct Start {
     /// The host of the recording.
-    pub host: Host,
+    pub(crate) host: Host,
     /// Start of the recording.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
     /// Number of leading bytes in the kernel program's records.
-    pub captured: usize,
+    pub(crate) captured: usize,
     /// Network namespace of the recording process; 0 when not known.
-    pub home_netns: u32,
+    pub(crate) home_netns: u32,
     /// Whether two sources may have reported the same drops.
-    pub both_sources: bool,
+    pub(crate) both_sources: bool,
 }
 
 impl Default for Start {
@@ -46,34 +46,34 @@ impl Default for Start {
 
 /// One drop, as one source reported it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawDrop {
+pub(crate) struct RawDrop {
     /// The source.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// Time of the drop.
-    pub timestamp: Timestamp,
+    pub(crate) timestamp: Timestamp,
     /// Time of the report: nanoseconds since the recording's start.
-    pub received_ns: u64,
+    pub(crate) received_ns: u64,
     /// Time, by the same clock, up to which the recording holds all reports of the sources.
-    pub watermark_ns: u64,
+    pub(crate) watermark_ns: u64,
     /// The aggregation key of the drop.
-    pub key: NamedKey,
+    pub(crate) key: NamedKey,
     /// Length of the packet; see [`crate::domain::event::DropEvent`].
-    pub length: u32,
+    pub(crate) length: u32,
     /// The header that `bytes` begin with.
-    pub start: PacketStart,
+    pub(crate) start: PacketStart,
     /// Leading bytes of the packet.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Facts about the packet; see [`crate::domain::event::DropEvent`].
-    pub facts: Facts,
+    pub(crate) facts: Facts,
     /// The process that had the packet's socket open; see [`crate::domain::event::DropEvent`].
-    pub process: Option<Arc<Process>>,
+    pub(crate) process: Option<Arc<Process>>,
     /// The call stack; see [`crate::domain::event::DropEvent`].
-    pub stack: Vec<Arc<Location>>,
+    pub(crate) stack: Vec<Arc<Location>>,
 }
 
 /// The content of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// A recording begins.
     Start(Start),
     /// A drop.

@@ -24,20 +24,21 @@ use crate::backend::dtr::FILE_HEADER;
 use blocks::Blocks;
 use lines::Lines;
 
-pub use ledger::End;
-pub use line::{Entry, RawDrop, Start};
-pub use owner::OwnerLine;
-pub use refused::Refused;
+pub(crate) use ledger::End;
+pub(crate) use line::Entry;
+pub(crate) use line::{RawDrop, Start};
+pub(crate) use owner::OwnerLine;
+pub(crate) use refused::Refused;
 
 /// The schema of recordings that this version writes and reads.
-pub const SCHEMA: &str = "droptrace.raw.v1";
+pub(crate) const SCHEMA: &str = "droptrace.raw.v1";
 
 /// Magic number of zstd's frames.
 const ZSTD_MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 
 /// Reason why a recording cannot be replayed, or not to its end.
 #[derive(Debug, Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The file does not exist, or may not be read.
     #[error("cannot open {path}")]
     Open {
@@ -75,11 +76,11 @@ pub enum Error {
 
 /// Lines, or blocks, that could not be parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// Number of lines or blocks.
-    pub parts: u64,
+    pub(crate) parts: u64,
     /// The number of the first one, and its error.
-    pub first: Option<(u64, String)>,
+    pub(crate) first: Option<(u64, String)>,
 }
 
 impl Malformed {
@@ -97,14 +98,14 @@ enum Body {
 }
 
 /// A recording that is being read.
-pub struct Recording {
+pub(crate) struct Recording {
     body: Body,
     start: Start,
 }
 
 impl Recording {
     /// Opens a recording; `-` is stdin.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file: Box<dyn Read> = if path.as_os_str() == "-" {
             Box::new(io::stdin())
         } else {
@@ -115,7 +116,7 @@ impl Recording {
     }
 
     /// Reads a recording, compressed or not, up to its first line, which describes it.
-    pub fn read(source: impl Read + 'static) -> Result<Self, Error> {
+    pub(crate) fn read(source: impl Read + 'static) -> Result<Self, Error> {
         let cut = |source| Error::Cut { part: Lines::PART, number: 0, source };
         let (magic, whole) = peeked(source, ZSTD_MAGIC.len()).map_err(cut)?;
         let reader: Box<dyn BufRead> = if magic == ZSTD_MAGIC {
@@ -147,12 +148,12 @@ impl Recording {
     }
 
     /// The facts of the recording's first line.
-    pub const fn start(&self) -> &Start {
+    pub(crate) const fn start(&self) -> &Start {
         &self.start
     }
 
     /// The parts that the recording consists of: `line` or `block`.
-    pub const fn part(&self) -> &'static str {
+    pub(crate) const fn part(&self) -> &'static str {
         match self.body {
             Body::Lines(_) => Lines::PART,
             Body::Blocks(_) => Blocks::PART,
@@ -160,7 +161,7 @@ impl Recording {
     }
 
     /// Lines or blocks so far that could not be parsed. They are left out.
-    pub const fn malformed(&self) -> &Malformed {
+    pub(crate) const fn malformed(&self) -> &Malformed {
         match &self.body {
             Body::Lines(lines) => &lines.malformed,
             Body::Blocks(blocks) => &blocks.malformed,
@@ -168,7 +169,7 @@ impl Recording {
     }
 
     /// The next entry; absent at the end.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         let (entry, part, number) = match &mut self.body {
             Body::Lines(lines) => (lines.next_entry()?, Lines::PART, lines.line),
             Body::Blocks(blocks) => (blocks.next_entry()?, Blocks::PART, blocks.block),
@@ -186,6 +187,14 @@ fn peeked(source: impl Read + 'static, length: usize) -> io::Result<(Vec<u8>, im
     let mut magic = Vec::new();
     raw.by_ref().take(length as u64).read_to_end(&mut magic)?;
     Ok((magic.clone(), io::Cursor::new(magic).chain(raw)))
+}
+
+/// Reads the line of a single drop, without its end.
+pub(crate) fn drop_of(line: &[u8]) -> Result<RawDrop, Refused> {
+    match line::parse(line)? {
+        Entry::Drop(drop) => Ok(*drop),
+        Entry::Start(_) | Entry::End(_) => Err(Refused::Field("it is not the line of a drop")),
+    }
 }
 
 /// The description of a recording in its first line.

@@ -10,7 +10,7 @@ use super::line::{self, Entry, RawDrop};
 use super::refused::Refused;
 use super::stack;
 use crate::backend::dtr::{BlockHeader, KeyBytes, NameKind, entries};
-use crate::backend::ebpf::{Record, functions};
+use crate::backend::ebpf::{CallStack, Record};
 use crate::domain::event::{Location, NamedKey, Origin};
 use crate::domain::owner::Process;
 use crate::kernel::clock::Clock;
@@ -63,8 +63,9 @@ impl Names {
         let Record { report, bytes } = Record::parse(record)?;
         let header = &report.header;
         let (addresses, bytes) = report.split(bytes);
-        let mut stack = Vec::new();
-        functions(addresses, header.key.location, |address| self.function(address), &mut stack);
+        let call_stack = CallStack::of(addresses, header.key.location);
+        let functions = call_stack.addresses().map(|address| self.function(address));
+        let stack: Vec<_> = functions.skip_while(|function| call_stack.is_before(function)).collect();
         let inode = report.socket_inode();
         Some(RawDrop {
             origin: Origin::Ebpf,

@@ -16,7 +16,7 @@ const LONGEST: usize = 4096;
 /// The member `owner` of a line. All values are absent where they are unknown.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct OwnerLine<'l> {
+pub(crate) struct OwnerLine<'l> {
     role: Option<Role>,
     #[serde(skip_serializing_if = "Option::is_none")]
     residence: Option<Residence>,
@@ -30,7 +30,7 @@ pub struct OwnerLine<'l> {
 
 impl<'l> OwnerLine<'l> {
     /// The owner of a drop; absent where the packet has neither a socket nor a resident, or where owners were not asked for.
-    pub fn of(event: &DropEvent<'l>) -> Option<Self> {
+    pub(crate) fn of(event: &DropEvent<'l>) -> Option<Self> {
         let key = event.key;
         let text = |text: &'l Option<Arc<str>>| text.as_deref().map(Cow::Borrowed);
         let Owner { cgroup, container, pod, unit } = &*key.owner;

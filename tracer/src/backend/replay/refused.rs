@@ -6,7 +6,7 @@ use super::SCHEMA;
 
 /// Reason why a line is left out.
 #[derive(Debug, Error)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The line is no JSON, or lacks a field.
     #[error("{0}")]
     Json(#[from] serde_json::Error),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::backend::ebpf::EventOptions;
 use crate::cli::args::OtlpOptions;
 use crate::domain::event::{DropEvent, Timestamp};
-use crate::metrics::figures::{Family, Figures};
+use crate::metrics::model::{Family, Metrics};
 
 /// Who would push.
 #[derive(Clone)]
@@ -39,8 +39,8 @@ pub(super) struct Pushing;
 
 #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature `otlp`")]
 impl Pushing {
-    /// Of the latest of these figures: nothing.
-    pub(super) fn new(_figures: watch::Receiver<Arc<Figures>>) -> Self {
+    /// Of the latest of these metrics: nothing.
+    pub(super) fn new(_metrics: watch::Receiver<Arc<Metrics>>) -> Self {
         Self
     }
 

@@ -12,7 +12,7 @@ use crate::backend::ebpf::EventOptions;
 use crate::cli::args::OtlpOptions;
 use crate::domain::event::{DropEvent, Timestamp};
 use crate::files;
-use crate::metrics::figures::{Family, Figures};
+use crate::metrics::model::{Family, Metrics};
 use crate::metrics::otlp::{Counts, Endpoint, Push, parse_headers};
 pub(super) use crate::metrics::otlp::{Identity, Options};
 use crate::run::host;
@@ -83,7 +83,7 @@ fn endpoint(flag: &str, url: Option<&str>, headers: Option<&Path>) -> Result<Opt
 
 /// The running pushes, and their counts.
 pub(super) struct Pushing {
-    figures: watch::Receiver<Arc<Figures>>,
+    metrics: watch::Receiver<Arc<Metrics>>,
     counts: Arc<Counts>,
     running: Option<(Options, Push)>,
     /// Whether pushes were ever configured: their counts are then shown from then on.
@@ -92,8 +92,8 @@ pub(super) struct Pushing {
 
 impl Pushing {
     /// The latest metrics; empty before the first reading.
-    pub(super) fn new(figures: watch::Receiver<Arc<Figures>>) -> Self {
-        Self { figures, counts: Arc::default(), running: None, has_pushed: false }
+    pub(super) fn new(metrics: watch::Receiver<Arc<Metrics>>) -> Self {
+        Self { metrics, counts: Arc::default(), running: None, has_pushed: false }
     }
 
     /// Pushes with these options from now on. Data that is queued for other endpoints is still pushed there, once.
@@ -102,8 +102,8 @@ impl Pushing {
             return Ok(());
         }
         let start = |options: Options| {
-            let figures = self.figures.clone();
-            let latest = move || Arc::clone(&figures.borrow());
+            let metrics = self.metrics.clone();
+            let latest = move || Arc::clone(&metrics.borrow());
             let push =
                 Push::start(options.clone(), Arc::clone(&self.counts), latest).context("cannot start to push")?;
             Ok::<_, anyhow::Error>((options, push))
@@ -159,11 +159,11 @@ mod tests {
 
     #[test]
     fn metrics_and_drops_have_separate_endpoints() {
-        let figures =
+        let metrics =
             OtlpOptions { otlp: Some(URL.into()), otlp_instance: Some("me".into()), ..OtlpOptions::default() };
         let options_of = |args: &OtlpOptions| options(args, &someone()).unwrap().unwrap();
-        let pushed = options_of(&figures);
-        assert!(pushed.metrics.is_some() && pushed.logs.is_none() && events(&figures).is_none());
+        let pushed = options_of(&metrics);
+        assert!(pushed.metrics.is_some() && pushed.logs.is_none() && events(&metrics).is_none());
         assert_eq!((&*pushed.identity.instance, &*pushed.identity.host), ("me", "lab-1"));
         let drops = OtlpOptions { otlp_logs: Some(URL.into()), ..OtlpOptions::default() };
         let pushed = options_of(&drops);

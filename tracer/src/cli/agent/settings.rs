@@ -9,14 +9,16 @@ use clap::{Arg, CommandFactory as _, Parser};
 use toml::{Table, Value};
 
 use crate::backend::ebpf::default_room;
-use crate::cli::args::{AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Destination, Mode, OtlpOptions, Source};
+use crate::cli::args::{
+    AgentArgs, AgentOptions, CommonArgs, DEFAULT_PORT, Destination, HistoryOptions, Mode, OtlpOptions, Source,
+};
 use crate::cli::{filter_interfaces, filter_names};
 use crate::command::OutputFile;
 use crate::dimension::Dimensions;
 use crate::files::{self, MAX_SETTINGS};
 use crate::filter::Filter;
 use crate::kernel::running::RunningKernel;
-use crate::metrics::collect::Told;
+use crate::metrics::collect::SeriesSettings;
 use crate::metrics::label_set::LabelSet;
 use crate::metrics::series::Bounds;
 use crate::metrics::web_config::WebConfig;
@@ -37,6 +39,7 @@ pub(super) struct Settings {
     filter: Option<Filter>,
     no_counters: bool,
     map_entries: u32,
+    pub(super) history: HistoryOptions,
     pub(super) otlp: OtlpOptions,
     verbose: u8,
 }
@@ -55,6 +58,7 @@ impl Settings {
             let folder = path.parent().unwrap_or(Path::new(""));
             file.web_config = file.web_config.map(|named| folder.join(named));
             file.otlp = file.otlp.within(folder);
+            file.history = file.history.within(folder);
             options = options.or(file);
         }
         Ok(Self {
@@ -73,6 +77,7 @@ impl Settings {
             filter: options.filter,
             no_counters: options.no_counters,
             map_entries: options.map_entries.unwrap_or_else(default_room),
+            history: options.history,
             otlp: options.otlp,
             verbose: args.verbose,
         })
@@ -97,8 +102,15 @@ impl Settings {
     }
 
     /// The limits and labels of the series of drops.
-    pub(super) fn told(&self) -> Told {
-        Told { series: self.series, label_set: LabelSet::new(self.offset_label, self.owners.as_ref()) }
+    pub(super) fn series_settings(&self) -> SeriesSettings {
+        SeriesSettings { series: self.series, label_set: LabelSet::new(self.offset_label, self.owners.as_ref()) }
+    }
+
+    /// The options with which only some drops are counted, as on the command line; empty if all are.
+    pub(super) fn selection(&self) -> String {
+        let netns = self.netns.iter().map(|netns| format!("--netns {netns}"));
+        let filter = self.filter.iter().map(|filter| format!("--filter '{}'", filter.text));
+        netns.chain(filter).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether drops are counted by whose packets they were, too.
@@ -141,6 +153,7 @@ impl Settings {
         ];
         differs
             .into_iter()
+            .chain(self.history.fixed(&before.history))
             .chain(self.otlp.fixed(&before.otlp))
             .filter(|(_, differs)| *differs)
             .map(|(name, _)| name)
@@ -149,10 +162,8 @@ impl Settings {
 
     /// The settings after a reload: `new` ones, except those that take effect only at the start.
     pub(super) fn reloaded(&self, new: Self) -> Self {
-        let Self { listen, series, offset_label, source, no_counters, map_entries, .. } = *self;
-        let otlp = self.otlp.reloaded(new.otlp);
-        let (owners, netns, filter) = (self.owners.clone(), self.netns.clone(), self.filter.clone());
-        Self { listen, series, offset_label, owners, source, netns, filter, no_counters, map_entries, otlp, ..new }
+        let Self { listen_insecure, web_config, interval, verbose, otlp, .. } = new;
+        Self { listen_insecure, web_config, interval, verbose, otlp: self.otlp.reloaded(otlp), ..self.clone() }
     }
 
     /// The same options as options of another command.

@@ -1,5 +1,6 @@
 //! The options of `agent`, on the command line and in its file.
 
+mod history;
 #[cfg_attr(not(feature = "otlp"), path = "agent/no_otlp.rs")]
 mod otlp;
 
@@ -9,14 +10,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-pub use otlp::OtlpOptions;
+pub(crate) use history::HistoryOptions;
+pub(crate) use otlp::OtlpOptions;
 
 use super::{Source, units};
 use crate::dimension::Dimensions;
 use crate::filter::Filter;
 
-/// The default port of the agent (docs/agent.md has the reason for this one).
-pub const DEFAULT_PORT: u16 = 23_870;
+/// The default port of the agent (docs/reference/agent.md has the reason for this one).
+pub(crate) const DEFAULT_PORT: u16 = 23_870;
 
 /// The longest interval: older metrics are stale.
 const LONGEST_INTERVAL: Duration = Duration::from_hours(1);
@@ -27,6 +29,7 @@ Examples:
   curl http://127.0.0.1:23870/metrics
   droptrace agent --config /etc/droptrace/agent.toml
   droptrace agent --listen 0.0.0.0:23870 --web-config web.yml
+  droptrace agent --history /var/lib/droptrace/history     and later: droptrace stat --since 02:00 --until 02:30
 ";
 
 const NOTES: &str = "
@@ -44,89 +47,93 @@ pub(super) fn examples() -> String {
 
 /// Options of `agent`.
 #[derive(Args, Clone, Debug)]
-pub struct AgentArgs {
+pub(crate) struct AgentArgs {
     /// Read options from this file (TOML); options on the command line override it
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 
     /// Options that the file may contain as well.
     #[command(flatten)]
-    pub options: AgentOptions,
+    pub(crate) options: AgentOptions,
 
     /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 /// Options of the command line and of the file, with the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct AgentOptions {
+pub(crate) struct AgentOptions {
     /// Serve the metrics here; beyond this host only with TLS or --listen-insecure [default: 127.0.0.1:23870]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = units::address)]
-    pub listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
 
     /// Let anyone who reaches --listen read the metrics in clear text, also from other hosts
     #[arg(long)]
-    pub listen_insecure: bool,
+    pub(crate) listen_insecure: bool,
 
-    /// TLS and passwords, in the format of web.config of Prometheus' exporters
+    /// TLS and passwords, in the format of --web.config.file of Prometheus' exporters
     #[arg(long, value_name = "FILE")]
-    pub web_config: Option<PathBuf>,
+    pub(crate) web_config: Option<PathBuf>,
 
     /// Read the totals this often [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = interval)]
-    pub interval: Option<Duration>,
+    pub(crate) interval: Option<Duration>,
 
     /// Limit of the series of drops; all further drops are in one series for all others [default: 500]
     #[arg(long, value_name = "N", value_parser = units::number::<u16>(1..=10_000))]
-    pub max_series: Option<u16>,
+    pub(crate) max_series: Option<u16>,
 
-    /// A series of another network namespace or of an owner ends if it does not rise for this long; its count moves to one
-    /// series for all that expired [default: 1h]
+    /// A series of another network namespace or of an owner expires when it has not risen for this long; its count moves
+    /// to one series for all that expired [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    pub expire_after: Option<Duration>,
+    pub(crate) expire_after: Option<Duration>,
 
     /// Distinguish drop sites within a function by the label `offset`: bytes from the function's start
     #[arg(long)]
-    pub offset_label: bool,
+    pub(crate) offset_label: bool,
 
     /// Add labels that say whose packets were dropped, by these words, separated by commas: pod, container, unit (of
     /// systemd), cgroup, socket; series of owners end as those of namespaces do
     #[arg(long, value_name = "DIMENSION,…", value_parser = Dimensions::owners)]
-    pub owners: Option<Dimensions>,
+    pub(crate) owners: Option<Dimensions>,
 
     /// Capture backend; auto selects the first that works, and reports what it loses [default: auto]
     #[arg(long, value_enum, hide_possible_values = true, value_parser = one_source())]
     #[arg(value_name = "auto|ebpf|net-dm|counters")]
-    pub source: Option<Source>,
+    pub(crate) source: Option<Source>,
 
     /// Count only drops in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
     #[arg(long, value_name = "TARGET")]
-    pub netns: Option<String>,
+    pub(crate) netns: Option<String>,
 
     /// Count only drops that match this expression; see `droptrace trace --help`
     #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
-    pub filter: Option<Filter>,
+    pub(crate) filter: Option<Filter>,
 
     /// Do not read the kernel's counters, which show losses outside `kfree_skb`
     #[arg(long)]
-    pub no_counters: bool,
+    pub(crate) no_counters: bool,
 
     /// Aggregation keys that have room in the kernel between two readings; drops of further keys may be counted by reason only [default: 8192; less
     /// with more than 128 CPUs]
     #[arg(long, value_name = "N", value_parser = units::number::<u32>(1..=1_048_576))]
     #[arg(hide_short_help = true)]
-    pub map_entries: Option<u32>,
+    pub(crate) map_entries: Option<u32>,
+
+    /// Options of the history.
+    #[command(flatten, next_help_heading = "History on disk")]
+    pub(crate) history: HistoryOptions,
 
     /// Options of pushes.
     #[command(flatten, next_help_heading = "Push by OTLP over HTTP")]
-    pub otlp: OtlpOptions,
+    pub(crate) otlp: OtlpOptions,
 }
 
 impl AgentOptions {
     /// Returns these options, with missing ones taken from `other`.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
+    pub(crate) fn or(self, other: Self) -> Self {
         let Self {
             listen,
             listen_insecure,
@@ -141,6 +148,7 @@ impl AgentOptions {
             filter,
             no_counters,
             map_entries,
+            history,
             otlp,
         } = self;
         Self {
@@ -157,6 +165,7 @@ impl AgentOptions {
             filter: filter.or(other.filter),
             no_counters: no_counters || other.no_counters,
             map_entries: map_entries.or(other.map_entries),
+            history: history.or(other.history),
             otlp: otlp.or(other.otlp),
         }
     }

@@ -36,40 +36,40 @@ pub(super) fn examples() -> String {
 
 /// Options of `bench`.
 #[derive(Args, Clone, Debug)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// Measure less: within a minute instead of ten
     #[arg(long)]
-    pub quick: bool,
+    pub(crate) quick: bool,
 
     /// Measure only these series
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_enum)]
-    pub series: Vec<SeriesName>,
+    pub(crate) series: Vec<SeriesName>,
 
     /// Measure only these targets: droptrace with its capture backends, and other tools
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_enum)]
-    pub only: Vec<Target>,
+    pub(crate) only: Vec<Target>,
 
     /// Rounds of each series [default: what the time allows, at most 9, or 3 with --quick]
     #[arg(long, value_name = "N", value_parser = units::positive::<NonZeroUsize>)]
-    pub rounds: Option<NonZeroUsize>,
+    pub(crate) rounds: Option<NonZeroUsize>,
 
     /// Number of drops in one run [default: as many as take about 0.3 s, or 0.1 s with --quick]
     #[arg(long, value_name = "N", value_parser = units::positive::<NonZeroU64>)]
-    pub drops: Option<NonZeroU64>,
+    pub(crate) drops: Option<NonZeroU64>,
 
     /// Also write the results to this file as a page with plots
     #[cfg(feature = "html")]
     #[arg(long, value_name = "FILE")]
-    pub html: Option<std::path::PathBuf>,
+    pub(crate) html: Option<std::path::PathBuf>,
 
     /// Form and destination of the results.
     #[command(flatten)]
-    pub results: Results,
+    pub(crate) results: Results,
 }
 
 impl BenchArgs {
     /// The options in the form that the benchmark uses.
-    pub fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let all = |typed: &[Target]| if typed.is_empty() { Target::ALL.into() } else { typed.to_vec() };
         Options {
             quick: self.quick,

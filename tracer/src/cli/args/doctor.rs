@@ -6,16 +6,16 @@ use super::Results;
 
 /// Options of `doctor`.
 #[derive(Args, Clone, Debug)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// Only restore the kernel's drop monitor, if a killed run of droptrace left it changed
     #[arg(long, conflicts_with_all = ["format", "output"])]
-    pub repair: bool,
+    pub(crate) repair: bool,
 
     /// Form and destination of the results.
     #[command(flatten)]
-    pub results: Results,
+    pub(crate) results: Results,
 
     /// Log more to stderr
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }

@@ -8,10 +8,12 @@ use crate::filter::Filter;
 
 /// The words of a filter.
 #[derive(Args, Clone, Debug, Default)]
-pub struct FilterWords {
-    /// Report only drops that match: the words of an expression, as --filter takes it in one argument
+pub(crate) struct FilterWords {
+    /// Only drops that match: the words of an expression
+    ///
+    /// --filter takes the same expression in one argument
     #[arg(value_name = "FILTER", conflicts_with = "filter")]
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 /// Joins the words of a command's filter with blanks, as tcpdump does, and puts them where `--filter` would be.

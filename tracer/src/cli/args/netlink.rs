@@ -10,7 +10,7 @@ use super::{Results, units};
 const EXAMPLES: &str = "\
 Examples:
   droptrace netlink families             what can be asked of this kernel
-  droptrace netlink family NET_DM        the drop monitor: commands, rights, attributes; or why it is not here
+  droptrace netlink family NET_DM        the drop monitor: commands, capabilities, attributes; or why it is not here
   droptrace netlink family nlctrl --format json | jq '.operations[].name'
   droptrace netlink listeners            sockets that receive multicasts, and their lost messages
   droptrace netlink watch nlctrl         families that come and go
@@ -23,15 +23,15 @@ Exit status: 0 done, 1 failed (also when the family is not there), 2 wrong usage
 /// Options of `netlink`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct NetlinkArgs {
+pub(crate) struct NetlinkArgs {
     /// The command.
     #[command(subcommand)]
-    pub command: NetlinkCommand,
+    pub(crate) command: NetlinkCommand,
 }
 
 /// The commands of `netlink`.
 #[derive(Clone, Debug, Subcommand)]
-pub enum NetlinkCommand {
+pub(crate) enum NetlinkCommand {
     /// List the generic netlink families of this network namespace
     Families(ShowArgs),
     /// Show a family's commands, multicast groups, and the limits of its attributes
@@ -46,7 +46,7 @@ pub enum NetlinkCommand {
 
 impl NetlinkCommand {
     /// The verbosity on stderr.
-    pub const fn verbose(&self) -> u8 {
+    pub(crate) const fn verbose(&self) -> u8 {
         match self {
             Self::Families(show) | Self::Listeners(show) => show.verbose,
             Self::Family(args) => args.show.verbose,
@@ -58,65 +58,65 @@ impl NetlinkCommand {
 
 /// Options of `netlink family`.
 #[derive(Args, Clone, Debug)]
-pub struct FamilyArgs {
+pub(crate) struct FamilyArgs {
     /// The family's name; the kernel may load its module
-    pub name: String,
+    pub(crate) name: String,
 
     /// Options of all commands that show something once.
     #[command(flatten)]
-    pub show: ShowArgs,
+    pub(crate) show: ShowArgs,
 }
 
 /// Options of `netlink crypto`.
 #[derive(Args, Clone, Debug)]
-pub struct CryptoArgs {
+pub(crate) struct CryptoArgs {
     /// Only algorithms whose name or driver contains this text
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
 
     /// Options of all commands that show something once.
     #[command(flatten)]
-    pub show: ShowArgs,
+    pub(crate) show: ShowArgs,
 }
 
 /// Options of `netlink watch`.
 #[derive(Args, Clone, Debug)]
-pub struct WatchArgs {
+pub(crate) struct WatchArgs {
     /// The family's name; the kernel may load its module
-    pub name: String,
+    pub(crate) name: String,
 
     /// Join only this group of the family; may be given several times [default: all of them]
     #[arg(long, value_name = "GROUP")]
-    pub group: Vec<String>,
+    pub(crate) group: Vec<String>,
 
     /// End after this time, such as 10s, 1m30s or 500ms [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
 
     /// End after this number of messages
     #[arg(short, long, value_name = "N", value_parser = units::positive::<NonZeroU64>)]
-    pub count: Option<NonZeroU64>,
+    pub(crate) count: Option<NonZeroU64>,
 
     /// Size of the receive buffer in bytes; messages that do not fit are lost
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = units::number::<u32>(1..=1 << 30))]
-    pub buffer: u32,
+    pub(crate) buffer: u32,
 
     /// Form and destination of the results.
     #[command(flatten)]
-    pub results: Results,
+    pub(crate) results: Results,
 
     /// Log more to stderr; -vvv shows the bytes of all messages
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 /// Options of all commands that show something once.
 #[derive(Args, Clone, Debug)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// Form and destination of the results.
     #[command(flatten)]
-    pub results: Results,
+    pub(crate) results: Results,
 
     /// Log more to stderr; -vvv shows the messages
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }

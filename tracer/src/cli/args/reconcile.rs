@@ -22,35 +22,35 @@ Exit status: 0 counters and drops agree, 1 failed, 2 wrong usage, 3 some counter
 
 /// Options of `reconcile`.
 #[derive(Args, Clone, Debug)]
-pub struct ReconcileArgs {
+pub(crate) struct ReconcileArgs {
     /// End after this time, such as 10s, 1m30s or 500ms [default: run until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
 
     /// Compare this often; each time counts, and the end as well
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::interval)]
-    pub interval: Duration,
+    pub(crate) interval: Duration,
 
     /// Form of the results
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub(crate) format: Format,
 
     /// Where the results go.
     #[command(flatten)]
-    pub destination: Destination,
+    pub(crate) destination: Destination,
 
     /// Compare only this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
     #[arg(long, value_name = "TARGET")]
-    pub netns: Option<String>,
+    pub(crate) netns: Option<String>,
 
     /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 impl ReconcileArgs {
     /// The same options as options of another command, with the BPF program.
-    pub fn common(&self) -> CommonArgs {
+    pub(crate) fn common(&self) -> CommonArgs {
         CommonArgs {
             no_counters: false,
             duration: self.duration,

@@ -31,34 +31,34 @@ Exit status: 0 done, 1 failed, 2 wrong usage.";
 
 /// Options of `rule`.
 #[derive(Args, Clone, Debug)]
-pub struct RuleArgs {
+pub(crate) struct RuleArgs {
     /// End after this time, such as 10s, 1m30s or 500ms
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
-    pub duration: Duration,
+    pub(crate) duration: Duration,
 
     /// Trace at most this many packets per second: the kernel takes some microseconds for each rule that a traced packet meets
     #[arg(long, value_name = "N", default_value = "1000")]
     #[arg(value_parser = units::number(NonZeroU32::MIN..=NonZeroU32::new(1_000_000).unwrap()))]
-    pub limit: NonZeroU32,
+    pub(crate) limit: NonZeroU32,
 
     /// Trace packets in this network namespace: self, an inode number, pid:N, a name under /run/netns, or a path
     #[arg(long, value_name = "TARGET", default_value = "self")]
-    pub netns: String,
+    pub(crate) netns: String,
 
-    /// Count only packets that match this expression, such as 'tcp port 443': conditions on the packet's bytes (docs/filter.md).
+    /// Count only packets that match this expression, such as 'tcp port 443': conditions on the packet's bytes (docs/reference/filter.md).
     /// Protocols, addresses and ports joined by `and` limit the traced packets, too
     #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
-    pub filter: Option<Filter>,
+    pub(crate) filter: Option<Filter>,
 
     /// Form and destination of the results.
     #[command(flatten)]
-    pub results: Results,
+    pub(crate) results: Results,
 
     /// Log more to stderr; -vvv shows the messages
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 
     /// The words of a filter.
     #[command(flatten)]
-    pub words: FilterWords,
+    pub(crate) words: FilterWords,
 }

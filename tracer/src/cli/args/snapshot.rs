@@ -23,49 +23,49 @@ kernel and of packets are not in it. Capabilities, exit status and Ctrl-C are as
 
 /// Options of `snapshot`.
 #[derive(Args, Clone, Debug)]
-pub struct SnapshotArgs {
+pub(crate) struct SnapshotArgs {
     /// How long to count, such as 10s, 1m30s or 500ms; Ctrl-C ends it earlier
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s")]
-    pub duration: Duration,
+    pub(crate) duration: Duration,
 
     /// Where the snapshot goes.
     #[command(flatten)]
-    pub file: OutputFile,
+    pub(crate) file: OutputFile,
 
     /// Record whose packets were dropped, by these words, separated by commas: pod, container, unit (of systemd), cgroup,
     /// socket
     #[arg(long, value_name = "DIMENSION,…", value_parser = Dimensions::owners)]
-    pub owners: Option<Dimensions>,
+    pub(crate) owners: Option<Dimensions>,
 
     /// Count only drops that match this expression; see `droptrace trace --help`
     #[arg(long, value_name = "EXPRESSION", value_parser = Filter::parse)]
-    pub filter: Option<Filter>,
+    pub(crate) filter: Option<Filter>,
 
     /// Do not read the kernel's counters, which show losses outside `kfree_skb`
     #[arg(long, hide_short_help = true)]
-    pub no_counters: bool,
+    pub(crate) no_counters: bool,
 
     /// Capture backend; auto selects the first that works, and reports what it loses
     #[arg(long, value_enum, default_value_t)]
-    pub source: Source,
+    pub(crate) source: Source,
 
     /// Log more to stderr; -vv also logs messages of the BPF program
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 
     /// Aggregation keys that have room in the kernel between two readings; drops of further keys may be counted by reason only
     #[arg(long, value_name = "N", default_value_t = default_room(), value_parser = units::number::<u32>(1..=1_048_576))]
     #[arg(hide_short_help = true)]
-    pub map_entries: u32,
+    pub(crate) map_entries: u32,
 
     /// The words of a filter.
     #[command(flatten)]
-    pub words: FilterWords,
+    pub(crate) words: FilterWords,
 }
 
 impl SnapshotArgs {
     /// The same options as options of another command.
-    pub fn common(&self) -> CommonArgs {
+    pub(crate) fn common(&self) -> CommonArgs {
         CommonArgs {
             no_counters: self.no_counters,
             duration: Some(self.duration),

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-use crate::backend::{TOTALS_BACKENDS, TotalsBackend};
+use crate::backend::ebpf::Mode;
+use crate::backend::net_dm::AlertMode;
+use crate::run::CaptureBackend;
 
 /// The capture backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,15 +19,16 @@ pub enum Source {
     Ebpf,
     /// The kernel's drop monitor.
     NetDm,
-    /// A backend that reports only totals.
-    Totals(&'static TotalsBackend),
+    /// Another backend of the fallback order. It has no modes that the command line selects.
+    Plain(CaptureBackend),
     /// The BPF program and the drop monitor at once.
     Both,
 }
 
 static VALUES: LazyLock<Vec<Source>> = LazyLock::new(|| {
-    let totals = TOTALS_BACKENDS.map(Source::Totals);
-    [Source::Auto, Source::Ebpf, Source::NetDm].into_iter().chain(totals).chain([Source::Both]).collect()
+    let is_plain = |backend: &_| !matches!(backend, CaptureBackend::Ebpf(_) | CaptureBackend::NetDm(_));
+    let plain = CaptureBackend::FALLBACK_ORDER.into_iter().filter(is_plain).map(Source::Plain);
+    [Source::Auto, Source::Ebpf, Source::NetDm].into_iter().chain(plain).chain([Source::Both]).collect()
 });
 
 impl ValueEnum for Source {
@@ -39,15 +42,10 @@ impl ValueEnum for Source {
             Self::Auto => {
                 value("auto", "The BPF program, else the drop monitor, else (not for trace) the kernel's own counters")
             }
-            Self::Ebpf => value("ebpf", "The BPF program on `kfree_skb`"),
-            Self::NetDm => {
-                value("net-dm", "The kernel's drop monitor, over generic netlink; a host has only one").alias("net_dm")
-            }
-            Self::Totals(backend) => value(backend.source, backend.about),
-            Self::Both => value(
-                "both",
-                "The BPF program and the drop monitor at once: each drop is reported once, with the backends that saw it",
-            ),
+            Self::Ebpf => value("ebpf", CaptureBackend::Ebpf(Mode::TpBtf).about()),
+            Self::NetDm => value("net-dm", CaptureBackend::NetDm(AlertMode::Packet).about()).alias("net_dm"),
+            Self::Plain(backend) => value(backend.source(), backend.about()),
+            Self::Both => value("both", CaptureBackend::Both(Mode::TpBtf, AlertMode::Packet).about()),
         })
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::backend::TOTALS_BACKENDS;
 use crate::command::parse_from;
 use crate::render::rank::Sort;
+use crate::run::CaptureBackend;
 use crate::sink::StatFormat;
 use crate::sink::TraceFormat;
 
@@ -117,9 +118,11 @@ fn snapshots_have_a_default_duration() {
 
 #[test]
 fn sources_have_the_names_of_the_options_and_of_the_results() {
-    for (name, source) in
-        [("net-dm", Source::NetDm), ("net_dm", Source::NetDm), ("counters", Source::Totals(TOTALS_BACKENDS[0]))]
-    {
+    for (name, source) in [
+        ("net-dm", Source::NetDm),
+        ("net_dm", Source::NetDm),
+        ("counters", Source::Plain(CaptureBackend::Totals(TOTALS_BACKENDS[0]))),
+    ] {
         assert_eq!(stat(&format!("--source {name}")).common.source, source);
     }
 }
@@ -151,7 +154,7 @@ fn error_of_wrong_usage_names_valid_values() {
         ("--map-entries 0", "from 1 to 1048576"),
         ("--map-entries 1048577", "from 1 to 1048576"),
         ("--sort size", "[possible values: packets, bytes, rate, reason, symbol, last]"),
-        ("--format yaml", "[possible values: text, json, folded"),
+        ("--format yaml", "[possible values: text, json, csv, "),
         ("trace --ring-size 5M", "the next ones are 4M and 8M"),
         ("trace --snaplen 4097", "from 0 to 4096"),
         ("trace --rate 0", "from 1 to 4294967295"),
@@ -205,15 +208,15 @@ fn help_teaches() {
 }
 
 #[test]
-fn explain_takes_one_reason_or_none() {
+fn explain_takes_words_or_none() {
     let explain = |line: &str| match parse(line) {
         Ok(Command::Explain(args)) => args,
         other => panic!("{line}: {other:?}"),
     };
-    assert_eq!(explain("explain").reason, None);
+    assert_eq!(explain("explain").asked, [""; 0]);
     let args = explain("explain socket_rcvbuff --format json");
-    assert_eq!((args.reason.as_deref(), args.format), (Some("socket_rcvbuff"), Format::Json));
-    refused("explain one two");
+    assert_eq!((&*args.asked, args.format), (&["socket_rcvbuff".to_owned()][..], Format::Json));
+    assert_eq!(explain("explain NO_SOCKET netns web").asked.len(), 3, "a name and conditions");
     refused("explain --duration 1s");
 }
 
@@ -231,13 +234,63 @@ fn words_behind_options_are_a_filter() {
 }
 
 #[test]
+fn words_behind_two_dashes_are_a_command() {
+    let command = |line: &str| match parse(line) {
+        Ok(Command::Stat(args)) => (args.words.words, args.workload),
+        other => panic!("{line}: {other:?}"),
+    };
+    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (filter, workload) = command("stat --top 3 tcp port 80 -- make -j2 check");
+    assert_eq!((filter, workload), (words(&["tcp", "port", "80"]), vec!["make".into(), "-j2".into(), "check".into()]));
+    assert_eq!(command("stat -- true").0, words(&[]));
+    assert_eq!(command("stat").1, Vec::<std::ffi::OsString>::new());
+}
+
+#[test]
+fn options_of_other_tools_have_tips() {
+    for (line, tip) in [
+        ("stat -i eth0", "'droptrace stat iface eth0'"),
+        ("trace -n", "leave '-n' out"),
+        ("stat --pcap x", "'droptrace trace -w drops.pcapng'"),
+        ("stat -w x", "'droptrace trace -w drops.pcapng'"),
+        ("stat --reason NO_SOCKET", "'droptrace stat reason NO_SOCKET'"),
+        ("trace --pid 1", "'droptrace trace process 1234'"),
+        ("trace -p 1", "'droptrace trace process 1234'"),
+        ("snapshot --json", "'--format json'"),
+        ("tcp port 443", "'droptrace stat tcp port 443'"),
+    ] {
+        let text = refused(line);
+        assert!(text.contains("  tip: ") && text.contains(tip), "{line}: {text}");
+    }
+    assert!(!refused("stats").contains("a filter comes"));
+    assert!(!refused("stat --pit 1").contains("process 1234"));
+    assert!(!refused("stat --formt json").contains("'-- "), "a word behind two dashes is a command to run");
+}
+
+#[test]
+fn hidden_drops_need_rows() {
+    for (line, hint) in [
+        ("trace --raw --unusual", "'--unusual' has no effect on a recording"),
+        ("trace -o x.dtr --hide usual", "'--hide' has no effect on a recording"),
+        ("stat --stack --format folded --unusual", "no effect on call stacks"),
+        ("stat --hide udp", "rows have no packets"),
+        ("stat --csv --format json", "cannot be used with"),
+        ("stat --csv --explain", "'--explain' writes text"),
+        ("stat --fail-if total", "COUNT > NUMBER"),
+    ] {
+        assert!(refused(line).contains(hint), "{line}: {}", refused(line));
+    }
+    assert_eq!(stat("stat --csv").format(), StatFormat::Csv);
+}
+
+#[test]
 fn filter_without_a_command_is_a_mistyped_command() {
     assert!(refused("stta").contains("'stat'"), "{}", refused("stta"));
     assert!(refused("tcp port 80").contains("unrecognized subcommand 'tcp'"));
 }
 
 #[test]
-fn error_of_a_filter_is_shown_with_its_place() {
+fn error_of_a_filter_is_shown_with_its_position() {
     for line in ["trace --filter prot", "stat prot 53", "replay FILE prot 53"] {
         let text = refused(line);
         assert!(text.contains("unknown word `prot`") && text.contains("\n  ^\n"), "{text}");

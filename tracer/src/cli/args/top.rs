@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommonArgs, FilterWords, StatArgs};
+use super::{CommonArgs, FilterWords, HideArgs, PastArgs, StatArgs};
 use crate::dimension::Dimensions;
 use crate::render::rank::Sort;
 use crate::render::units;
@@ -16,6 +16,7 @@ Examples:
   droptrace top not usual                count only drops that healthy hosts do not often have
   droptrace top tcp port 443             count only packets of these connections
   droptrace top --by reason,process      rows by process as well
+  droptrace top --since 02:00            what the agent counted since then (docs/reference/history.md)
   droptrace top --netns web -o last.txt  write the table of the whole run to a file when the screen is left
 
 Keys: arrows choose a row, Enter opens it, / filters, s sorts, g groups, x hides the usual, Space freezes, q quits.
@@ -26,35 +27,44 @@ Capabilities, exit status and Ctrl-C are as in `droptrace --help`.";
 
 /// Options of `top`.
 #[derive(Args, Clone, Debug)]
-pub struct TopArgs {
+pub(crate) struct TopArgs {
     /// Read the totals this often [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = units::interval)]
-    pub interval: Option<Duration>,
+    pub(crate) interval: Option<Duration>,
 
     /// Group drops by these dimensions, separated by commas, as `stat --by` does; the key g groups by others
     /// [default: reason, site, netns and the owner]
     #[arg(long, value_name = "DIMENSION,…")]
-    pub by: Option<Dimensions>,
+    pub(crate) by: Option<Dimensions>,
+
+    /// The time that is over.
+    #[command(flatten)]
+    pub(crate) past: PastArgs,
 
     /// Common options of all commands.
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub(crate) common: CommonArgs,
 
     /// The words of a filter.
     #[command(flatten)]
-    pub words: FilterWords,
+    pub(crate) words: FilterWords,
 }
 
 impl TopArgs {
     /// The same run without a screen.
-    pub fn without_screen(&self) -> StatArgs {
+    pub(crate) fn without_screen(&self) -> StatArgs {
         StatArgs {
             interval: self.interval,
             top: None,
             by: self.by.clone(),
             stack: false,
+            explain: false,
             retransmits: false,
             format: StatFormat::Text,
+            csv: false,
+            hide: HideArgs::default(),
+            fail_if: vec![],
+            past: self.past.clone(),
             sort: Sort::Rate,
             common: self.common.clone(),
         }

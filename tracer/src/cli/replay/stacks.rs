@@ -33,9 +33,9 @@ impl WithStacks {
     pub(super) fn report(self, replay: &Replay, start: &Start) -> Result<StatReport> {
         let Self { tally, stacks } = self;
         let mut report = replay.stat(start, tally);
-        let places = stacks.report(&report.drops);
-        let drops: u64 = places.iter().map(|place| place.sampled).sum();
-        let shown: u64 = places.iter().flat_map(|place| &place.stacks).map(|stack| stack.samples).sum();
+        let sites = stacks.report(&report.drops);
+        let drops: u64 = sites.iter().map(|site| site.sampled).sum();
+        let shown: u64 = sites.iter().flat_map(|site| &site.stacks).map(|stack| stack.samples).sum();
         if drops > 0 && shown == 0 {
             bail!("no drop of the recording has a call stack: `droptrace trace --stack -o FILE.dtr` records them");
         }
@@ -52,7 +52,7 @@ impl WithStacks {
                 "{unrecorded} drops of the recorded run are not shown: they have no record (droptrace trace --all)"
             );
         }
-        report.stacks = Some(places);
+        report.stacks = Some(sites);
         Ok(report)
     }
 }

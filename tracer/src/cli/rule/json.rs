@@ -88,7 +88,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         limit_per_second: report.limit,
         table: TABLE,
         table_has_owner: report.is_owned,
-        rules: report.rows.iter().map(rule).collect(),
+        rules: report.rows.iter().map(|row| rule(row, report)).collect(),
         ledger: ledger(report),
         conntrack: report.conntrack.map(|drops| ConntrackJson {
             drops: drops.all,
@@ -101,7 +101,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-fn rule(row: &Row) -> RuleJson<'_> {
+fn rule<'d>(row: &'d Row, report: &Report) -> RuleJson<'d> {
     let (id, rule) = (&row.drops.rule, row.rule.as_ref());
     let (packet, length) = (row.drops.example.decode(), row.drops.example.length);
     RuleJson {
@@ -116,7 +116,7 @@ fn rule(row: &Row) -> RuleJson<'_> {
         counter_rise: row.rise,
         text: rule.and_then(|rule| rule.text.as_deref()),
         comment: rule.and_then(|rule| rule.comment.as_deref()),
-        command: row.command(),
+        command: row.command(&report.entrance),
         example: Example {
             source: packet.source().map(|endpoint| endpoint.to_string()),
             destination: packet.destination().map(|endpoint| endpoint.to_string()),

@@ -13,6 +13,9 @@ use report::{Report, Row};
 use rustix::thread::CapabilitySet;
 
 use super::args::{Format, RuleArgs};
+use crate::advice::entrance_of_text;
+use crate::explain::Entrance;
+use crate::identity::entrance::entrance;
 use crate::identity::netns::{self, Namespaces, Target};
 use crate::kernel::privileges;
 use crate::netlink::wire::{self, Malformed, Message};
@@ -43,6 +46,8 @@ pub(super) async fn run(args: &RuleArgs) -> Result<()> {
     // The namespace may end while it is traced.
     drop(target);
     let netns_name = Namespaces::new().name(inum);
+    // To find a process in the namespace takes capabilities that are given up below.
+    let entrance = way_in(&args.netns, inum);
     announce(args, tracing.table.is_owned, netns_name.as_deref().unwrap_or(&inum.to_string()));
     if let Err(error) = privileges::drop_unneeded(CapabilitySet::NET_ADMIN) {
         tracing::warn!("the capabilities that tracing does not need could not be given up: {error}");
@@ -65,6 +70,7 @@ pub(super) async fn run(args: &RuleArgs) -> Result<()> {
         host: host(),
         netns: inum,
         netns_name,
+        entrance,
         filter: args.filter.as_ref().map(ToString::to_string),
         duration,
         limit: args.limit.get(),
@@ -153,13 +159,21 @@ fn explained(error: NftablesError) -> anyhow::Error {
     let cause = match (&error, error.errno()) {
         // Only the way into another namespace is refused so.
         (NftablesError::Netlink(netlink::Error::Open { .. }), Some(libc::EPERM)) => {
-            ": to enter another network namespace takes CAP_SYS_ADMIN"
+            ": to enter another network namespace needs CAP_SYS_ADMIN"
         }
-        (_, Some(libc::EPERM)) => ": this takes CAP_NET_ADMIN in the network namespace",
+        (_, Some(libc::EPERM)) => ": this needs CAP_NET_ADMIN in the network namespace",
         (_, Some(libc::EPROTONOSUPPORT | libc::EOPNOTSUPP)) => ": this takes a kernel with nf_tables",
         _ => "",
     };
     anyhow::Error::from(error).context(format!("cannot trace packets with nftables here{cause}"))
+}
+
+/// The way into the namespace; by the text of the option where neither a name nor a process leads there.
+fn way_in(asked: &str, inum: u32) -> Entrance {
+    match entrance(inum) {
+        Entrance::Unknown => entrance_of_text(asked),
+        found => found,
+    }
 }
 
 fn announce(args: &RuleArgs, is_owned: bool, netns: &str) {

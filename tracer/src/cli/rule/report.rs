@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::report::Host;
+use crate::explain::{Entrance, inside};
 use crate::nftables::conntrack::ConntrackDrops;
 use crate::nftables::ruleset::Rule;
 use crate::nftables::tally::{RuleDrops, TraceLedger};
@@ -15,6 +16,8 @@ pub(super) struct Report {
     /// The inode number of the network namespace, and its name.
     pub(super) netns: u32,
     pub(super) netns_name: Option<Arc<str>>,
+    /// The way into it for the commands that show rules.
+    pub(super) entrance: Entrance,
     pub(super) filter: Option<String>,
     pub(super) duration: Duration,
     /// Traced packets per second, at most.
@@ -61,10 +64,10 @@ impl Row {
         family_name(self.drops.rule.family)
     }
 
-    /// The command that shows the rule.
-    pub(super) fn command(&self) -> String {
+    /// The command that shows the rule, from the namespace in which the user runs droptrace.
+    pub(super) fn command(&self, entrance: &Entrance) -> String {
         let rule = &self.drops.rule;
-        format!("nft -a list chain {} {} {}", self.family(), rule.table, rule.chain)
+        inside(entrance, &format!("nft -a list chain {} {} {}", self.family(), rule.table, rule.chain))
     }
 
     /// The rule, or what is known instead.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::report::{Ledger, Report, Row};
 use crate::cli::netlink::table;
+use crate::explain::Entrance;
 use crate::outside::printable;
 use crate::sink::packet_sentence;
 
@@ -15,7 +16,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         let rows: Vec<_> = std::iter::once(headings).chain(report.rows.iter().map(cells)).collect();
         table::write(out, 0, [true, true, false, false, false, false, true, false], &rows)?;
         writeln!(out)?;
-        report.rows.iter().try_for_each(|row| write_details(out, row))?;
+        report.rows.iter().try_for_each(|row| write_details(out, row, &report.entrance))?;
     }
     write_ledger(out, &report.ledger)?;
     write_conntrack(out, report)?;
@@ -59,11 +60,11 @@ fn cells(row: &Row) -> [String; 8] {
 }
 
 /// The first packet, and the command that shows the rule.
-fn write_details(out: &mut impl Write, row: &Row) -> io::Result<()> {
+fn write_details(out: &mut impl Write, row: &Row, entrance: &Entrance) -> io::Result<()> {
     let example = &row.drops.example;
     writeln!(out, "first packet: {}", printable(&packet_sentence(example.decode(), example.length)))?;
     let label = if row.is_replaced { "   chain now" } else { "    the rule" };
-    writeln!(out, "{label}: {}", printable(&row.command()))
+    writeln!(out, "{label}: {}", printable(&row.command(entrance)))
 }
 
 fn write_ledger(out: &mut impl Write, ledger: &Ledger) -> io::Result<()> {

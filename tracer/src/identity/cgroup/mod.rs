@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use super::recent::Recent;
 use super::text;
 use crate::kernel::clock::thread_time;
-pub use mount::NoHierarchy;
+pub(crate) use mount::NoHierarchy;
 
 /// The greatest number of known cgroups. A path needs some 150 bytes.
 const CAPACITY: usize = 16_384;
@@ -40,7 +40,7 @@ const ROOT: u64 = 1;
 /// Finds the paths of cgroups by their ids. A path stays known after the end of its cgroup, because drops are reported
 /// later than they happen.
 #[derive(Debug)]
-pub struct Cgroups {
+pub(crate) struct Cgroups {
     hierarchy: Result<Hierarchy, NoHierarchy>,
     known: Recent<u64, Arc<str>>,
     /// The time before which no walk begins.
@@ -67,7 +67,7 @@ impl Default for Cgroups {
 impl Cgroups {
     /// Finds the mounted hierarchy. Call it before capabilities are given up: with `CAP_DAC_READ_SEARCH` a lookup takes
     /// some microseconds, and without this capability it takes a walk through all cgroups.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(found())
     }
 
@@ -85,7 +85,7 @@ impl Cgroups {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn mount(&self) -> Result<&Path, &NoHierarchy> {
+    pub(crate) fn mount(&self) -> Result<&Path, &NoHierarchy> {
         self.hierarchy.as_ref().map(|hierarchy| hierarchy.mount.as_path())
     }
 
@@ -93,7 +93,7 @@ impl Cgroups {
     /// cgroup, which is nobody's; for a cgroup that ended before it was looked up; and for those of [`Cgroups::limits`].
     /// The path can be shown as it is: other characters than visible ones are replaced, and a path of more than 1024
     /// bytes loses its start.
-    pub fn path(&mut self, id: u64) -> Option<Arc<str>> {
+    pub(crate) fn path(&mut self, id: u64) -> Option<Arc<str>> {
         self.path_at(id, Instant::now())
     }
 
@@ -139,7 +139,7 @@ impl Cgroups {
     }
 
     /// The ids and paths of the cgroups that exist now, as [`Cgroups::path`] shows them; at most the first 65,536.
-    pub fn all(&mut self) -> Vec<(u64, Arc<str>)> {
+    pub(crate) fn all(&mut self) -> Vec<(u64, Arc<str>)> {
         let mut found = vec![];
         if let Ok(hierarchy) = &self.hierarchy {
             let walk = walk::walk(&hierarchy.mount, MOST_VISITED, |id, path| found.push((id, shown(path).into())));
@@ -149,7 +149,7 @@ impl Cgroups {
     }
 
     /// Why some cgroups have no path here, in words; absent if each existing cgroup has one.
-    pub fn limits(&self) -> Option<String> {
+    pub(crate) fn limits(&self) -> Option<String> {
         let hierarchy = match &self.hierarchy {
             Ok(hierarchy) => hierarchy,
             Err(error) => return Some(error.to_string()),
@@ -157,7 +157,8 @@ impl Cgroups {
         if hierarchy.top != ROOT {
             return Some(format!(
                 "{} shows only a part of the cgroup hierarchy, because this process is in a container or a cgroup \
-                 namespace of its own; cgroups outside of that part are unknown",
+                 namespace of its own; cgroups outside of that part are unknown; mount the host's /sys/fs/cgroup, or use its cgroup \
+                 namespace (--cgroupns=host)",
                 hierarchy.mount.display()
             ));
         }
@@ -170,10 +171,17 @@ impl Cgroups {
     }
 }
 
+/// Whether the mount point of a cgroup2 file system shows the whole hierarchy. In a cgroup namespace of its own, the mount of a
+/// part looks like that of the whole in `/proc/self/mountinfo`, and the other way around.
+pub(crate) fn is_whole(point: &Path) -> bool {
+    fs::metadata(point).is_ok_and(|found| found.ino() == ROOT)
+}
+
 fn found() -> Result<Hierarchy, NoHierarchy> {
     let points = mount::mount_points(&fs::read("/proc/self/mountinfo")?)?;
     let is_visible = |point: &&PathBuf| rustix::fs::statfs(*point).is_ok_and(|found| found.f_type == CGROUP2_MAGIC);
-    match points.iter().find(is_visible) {
+    let visible: Vec<_> = points.iter().filter(is_visible).collect();
+    match visible.iter().find(|point| is_whole(point)).or(visible.first()) {
         Some(point) => Ok(Hierarchy::open(point)?),
         None => Err(NoHierarchy::Hidden(points.into_iter().next().unwrap_or_default())),
     }

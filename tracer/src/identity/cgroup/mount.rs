@@ -11,7 +11,7 @@ const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// The reason why no cgroup has a name here.
 #[derive(Debug, Error)]
-pub enum NoHierarchy {
+pub(crate) enum NoHierarchy {
     /// The list of mounts could not be read.
     #[error("cannot read the mounts of this process: {0}")]
     Unreadable(#[from] std::io::Error),
@@ -34,7 +34,7 @@ pub enum NoHierarchy {
 
 /// The mount points of cgroup2 in the text of `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`), the best one first:
 /// one that shows the whole hierarchy comes before one that shows a part of it, as the mount of a container does, and a
-/// usual place comes before any other one.
+/// usual mount point comes before any other one.
 ///
 /// # Errors
 /// [`NoHierarchy::OnlyV1`] or [`NoHierarchy::Nothing`].
@@ -45,8 +45,8 @@ pub(super) fn mount_points(mountinfo: &[u8]) -> Result<Vec<PathBuf>, NoHierarchy
         has_v1 |= mount.kind == b"cgroup";
         if mount.kind == b"cgroup2" {
             let point = mount.point();
-            let place = USUAL.iter().position(|usual| point.as_os_str() == *usual).unwrap_or(USUAL.len());
-            found.push((mount.root != b"/", place, point));
+            let rank = USUAL.iter().position(|usual| point.as_os_str() == *usual).unwrap_or(USUAL.len());
+            found.push((mount.root != b"/", rank, point));
         }
     }
     found.sort();

@@ -10,39 +10,34 @@ mod tests;
 
 use super::text;
 
-pub use runtime::{Container, Runtime};
+pub(crate) use runtime::Container;
 
 /// The owner of a cgroup, as its path has it. Each of the parts may be absent; the path of an owner that is none of
 /// these, such as a slice's, still tells one owner from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// The innermost container. Within a pod, the containers around the pod (such as a node of kind) do not count.
-    pub container: Option<Container>,
+    pub(crate) container: Option<Container>,
     /// The UID of the innermost Kubernetes pod: that of the API, or 32 hexadecimal digits for a static pod
     /// (`kubernetes.io/config.hash`).
-    pub pod: Option<String>,
+    pub(crate) pod: Option<String>,
     /// The innermost service or scope of systemd, without the escapes of its name. The scope that stands for the
     /// container itself does not count.
-    pub unit: Option<String>,
+    pub(crate) unit: Option<String>,
     /// The host's user id to whose slice or service manager the cgroup belongs.
-    pub user: Option<u32>,
+    pub(crate) user: Option<u32>,
 }
 
 impl Owner {
-    /// Whether nothing is known.
-    pub fn is_unknown(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// Whether the owner is a container or a pod.
-    pub fn is_contained(&self) -> bool {
+    pub(crate) fn is_contained(&self) -> bool {
         self.container.is_some() || self.pod.is_some()
     }
 }
 
 /// The owner of the cgroup with this path, which may have any number of foreign components before and after those of a
 /// runtime, as in a container within a container.
-pub fn owner(path: &str) -> Owner {
+pub(crate) fn owner(path: &str) -> Owner {
     let mut owner = Owner::default();
     let (mut parent, mut is_outside) = ("", true);
     for component in path.split('/').filter(|component| !matches!(*component, "" | "." | "..")) {
@@ -68,7 +63,7 @@ pub fn owner(path: &str) -> Owner {
 /// this owner. That of cgroup2 (`0::/…`) counts unless only a hierarchy of cgroup v1 names a container: on hybrid hosts
 /// a runtime may put its containers only there, and leave them in the root of cgroup2. The path is absent for a process
 /// that is in the root of all hierarchies. The kernel's paths begin with a slash; others are left out.
-pub fn of_process(cgroups: &str) -> Option<(String, Owner)> {
+pub(crate) fn of_process(cgroups: &str) -> Option<(String, Owner)> {
     let paths = cgroups.lines().filter_map(parse).filter(|(_, path)| path.len() > 1 && path.starts_with('/'));
     let ranked = paths.map(|(rank, path)| (rank, text::path(path))).map(|(rank, path)| {
         let owner = owner(&path);

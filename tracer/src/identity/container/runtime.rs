@@ -7,7 +7,7 @@ use super::text;
 
 /// The program that runs a container, as the cgroup's name has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Runtime {
+pub(crate) enum Runtime {
     /// Docker (`docker-ID.scope`, `/docker/ID`).
     Docker,
     /// containerd for Kubernetes (`cri-containerd-ID.scope`).
@@ -43,16 +43,16 @@ impl fmt::Display for Runtime {
 
 /// A container, or a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Container {
+pub(crate) struct Container {
     /// Absent if the path has only the container's id, as with the driver `cgroupfs`.
-    pub runtime: Option<Runtime>,
+    pub(crate) runtime: Option<Runtime>,
     /// 64 hexadecimal digits; the name of a machine, or of a container of LXC.
-    pub id: String,
+    pub(crate) id: String,
 }
 
 impl Container {
     /// The id as runtimes show it: the first 12 of many digits, or the whole name.
-    pub fn short(&self) -> &str {
+    pub(crate) fn short(&self) -> &str {
         if is_id(&self.id) { &self.id[..12] } else { &self.id }
     }
 }

@@ -7,11 +7,11 @@ use crate::identity::proc_folder::{Folder, pids};
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
+pub(crate) struct Process {
     /// The process id.
-    pub id: u32,
+    pub(crate) id: u32,
     /// The name of the process, at most 15 bytes (`TASK_COMM_LEN`).
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// Processes, their sockets and their network namespaces, as far as this process may see them.

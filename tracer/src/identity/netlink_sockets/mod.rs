@@ -7,38 +7,38 @@ use std::fs;
 use std::io;
 
 use holders::Holders;
-pub use holders::Process;
+pub(crate) use holders::Process;
 
 use super::netns;
 use crate::netlink::{NetlinkSocket, netlink_sockets};
 
 /// A netlink socket that joined multicast groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// The protocol of the socket, `NETLINK_…` (`include/uapi/linux/netlink.h`).
-    pub protocol: u32,
+    pub(crate) protocol: u32,
     /// The address of the socket, which is often the process id.
-    pub port: u32,
+    pub(crate) port: u32,
     /// The multicast groups that the socket joined.
-    pub groups: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
     /// `groups` is complete. Otherwise it lacks groups above 32.
-    pub has_all_groups: bool,
+    pub(crate) has_all_groups: bool,
     /// The memory in bytes that waits to be read, including the kernel's overhead.
-    pub used: u32,
+    pub(crate) used: u32,
     /// The limit of `used` in bytes; absent if the kernel does not report it.
-    pub capacity: Option<u32>,
+    pub(crate) capacity: Option<u32>,
     /// The number of messages for which the socket had no room since it was opened, modulo 2³².
-    pub drops: u32,
+    pub(crate) drops: u32,
     /// The inode number of the socket.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// The inode number of its network namespace.
-    pub netns: Option<u32>,
+    pub(crate) netns: Option<u32>,
     /// The processes that have the socket open, as far as this process may see them.
-    pub processes: Vec<Process>,
+    pub(crate) processes: Vec<Process>,
 }
 
 /// All listeners in the namespace of this process and in those of the processes whose namespace this process may see.
-pub fn listeners() -> io::Result<Vec<Listener>> {
+pub(crate) fn listeners() -> io::Result<Vec<Listener>> {
     let own = netns::own().ok();
     let details = netlink_sockets().unwrap_or_else(|error| {
         tracing::debug!("no details of netlink sockets from sock_diag: {error}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::folder::Signature;
+use super::signature::Signature;
 use super::{FOLDERS, inode_of, open};
 
 /// The least time between two readings, so that a flood of unknown numbers does not read the folders each time.
@@ -18,7 +18,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 /// A file that stood for a namespace when it was found: one under `/run/netns`, another mount, or the open file of a
 /// process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedFile {
+pub(crate) struct NamedFile {
     path: PathBuf,
     signature: Signature,
 }
@@ -30,12 +30,12 @@ impl NamedFile {
     }
 
     /// A file that is said to stand for the namespace with this inode number. `None` if it does not.
-    pub fn standing_for(path: &Path, inum: u32) -> Option<Self> {
+    pub(crate) fn standing_for(path: &Path, inum: u32) -> Option<Self> {
         Self::of(path).filter(|file| file.signature.inode() == u64::from(inum))
     }
 
     /// Opens the namespace. `None` if the file is gone, or stands for another namespace now.
-    pub fn open(&self) -> Option<File> {
+    pub(crate) fn open(&self) -> Option<File> {
         let file = open(&self.path).ok()??;
         (Signature::from(file.metadata().ok()?) == self.signature).then_some(file)
     }
@@ -44,7 +44,7 @@ impl NamedFile {
 /// The names under `/run/netns` by inode number. The folders are read again when a number is unknown, at most once a
 /// second. A name is forgotten when its file is gone or stands for another number.
 #[derive(Debug)]
-pub struct Namespaces {
+pub(crate) struct Namespaces {
     folders: Vec<PathBuf>,
     names: HashMap<u32, (PathBuf, Arc<str>)>,
     read_at: Option<Instant>,
@@ -58,7 +58,7 @@ impl Default for Namespaces {
 
 impl Namespaces {
     /// The constructor reads nothing.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(FOLDERS.map(PathBuf::from).to_vec())
     }
 
@@ -68,18 +68,18 @@ impl Namespaces {
 
     /// The name of the namespace with this inode number. It is absent for namespaces without a name, such as those of
     /// most containers.
-    pub fn name(&mut self, inum: u32) -> Option<Arc<str>> {
+    pub(crate) fn name(&mut self, inum: u32) -> Option<Arc<str>> {
         self.name_at(inum, Instant::now())
     }
 
     /// The file that has the name of the namespace with this inode number.
-    pub fn file(&mut self, inum: u32) -> Option<NamedFile> {
+    pub(crate) fn file(&mut self, inum: u32) -> Option<NamedFile> {
         self.name(inum)?;
         NamedFile::standing_for(&self.names.get(&inum)?.0, inum)
     }
 
     /// All names with their inode numbers, in alphabetical order. The folders are read at most once a second.
-    pub fn all(&mut self) -> Vec<(u32, Arc<str>)> {
+    pub(crate) fn all(&mut self) -> Vec<(u32, Arc<str>)> {
         self.refresh(Instant::now());
         let mut all: Vec<_> = self.names.iter().map(|(inum, (_, name))| (*inum, Arc::clone(name))).collect();
         all.sort_unstable_by(|(_, one), (_, other)| one.cmp(other));

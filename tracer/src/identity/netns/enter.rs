@@ -25,7 +25,7 @@ pub fn visit<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> io::Resu
 ///
 /// # Errors
 /// Those of starting a thread.
-pub fn visit_each<I: Send>(
+pub(crate) fn visit_each<I: Send>(
     items: impl Iterator<Item = I> + Send,
     open: impl Fn(&I) -> Option<OwnedFd> + Send,
     mut work: impl FnMut(I) + Send,

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::Metadata;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::signature::Signature;
 use super::{Identify, Names, open};
 
 /// The greatest number of files in use; the names of further files are ignored. It limits memory and the time of a
@@ -22,29 +22,6 @@ const LONGEST_RETRY: Duration = Duration::from_millis(64);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 /// The greatest number of files that wait for another look. Further files wait for the next reading of the folder.
 const MOST_RETRIES: usize = 1024;
-
-/// Distinguishes the file of one namespace from that of another. The inode number alone may belong to a second
-/// namespace by now; the change time of the inode is different then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Signature {
-    device: u64,
-    inode: u64,
-    changed: (i64, i64),
-}
-
-impl Signature {
-    /// The inode number.
-    pub(super) const fn inode(&self) -> u64 {
-        self.inode
-    }
-}
-
-impl From<Metadata> for Signature {
-    fn from(metadata: Metadata) -> Self {
-        let changed = (metadata.ctime(), metadata.ctime_nsec());
-        Self { device: metadata.dev(), inode: metadata.ino(), changed }
-    }
-}
 
 /// The kind of file that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ impl<T: Identify + ?Sized> Identify for std::sync::Arc<T> {
 
 /// Finds the inode number only. It needs no capability and works on every kernel.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ByInode;
+pub(crate) struct ByInode;
 
 impl Identify for ByInode {
     fn identify(&self, namespace: BorrowedFd<'_>) -> io::Result<NetnsId> {
@@ -34,7 +34,7 @@ impl Identify for ByInode {
 
 /// Enters the namespace and asks a socket that it opens there. It needs `CAP_SYS_ADMIN` and Linux 5.14.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct BySocket;
+pub(crate) struct BySocket;
 
 impl Identify for BySocket {
     /// # Errors

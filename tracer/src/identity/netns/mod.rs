@@ -9,6 +9,7 @@ mod enter;
 mod folder;
 mod identify;
 mod names;
+mod signature;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -23,15 +24,18 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-pub use by_inode::{NamedFile, Namespaces};
-pub use enter::{visit, visit_each};
-pub use identify::{ByInode, BySocket, Identify};
+pub(crate) use by_inode::{NamedFile, Namespaces};
+pub use enter::visit;
+pub(crate) use enter::visit_each;
+pub use identify::Identify;
+pub(crate) use identify::{ByInode, BySocket};
 pub use names::Names;
-pub use target::{NetnsError, Target, parse_target};
-pub use watch::Watcher;
+pub(crate) use target::parse_target;
+pub use target::{NetnsError, Target};
+pub(crate) use watch::Watcher;
 
 /// The folders in which `ip netns` keeps names (`NETNS_RUN_DIR` of iproute2 is the second).
-const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
+pub(super) const FOLDERS: [&str; 2] = ["/run/netns", "/var/run/netns"];
 const OWN: &str = "/proc/self/ns/net";
 
 /// `NSFS_MAGIC` (`include/uapi/linux/magic.h`).
@@ -68,7 +72,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// The inode number of the network namespace that a file stands for; `None` if it stands for anything else.
-fn inode_of(path: &Path) -> io::Result<Option<u32>> {
+pub(super) fn inode_of(path: &Path) -> io::Result<Option<u32>> {
     open(path)?.map(|file| inode_number(file.metadata()?.ino())).transpose()
 }
 

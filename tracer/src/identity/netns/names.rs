@@ -9,7 +9,7 @@ use super::{Namespaces, NetnsId};
 /// The greatest number of names; the oldest one is removed first.
 const CAPACITY: usize = 65_536;
 
-/// Maps cookies to names. A [`Watcher`](super::Watcher) adds names while others look them up. A name stays known after
+/// Maps cookies to names. A `Watcher` adds names while others look them up. A name stays known after
 /// its file or its namespace is gone, because drops are reported later than they happen. A namespace keeps its first
 /// name. The name of a namespace without a cookie is looked up by its inode number at the time of the call.
 #[derive(Debug)]

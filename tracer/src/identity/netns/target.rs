@@ -54,7 +54,7 @@ pub enum NetnsError {
 
 /// Finds a network namespace that is given as `self`, an inode number, `pid:N`, a name under `/run/netns`, or a path
 /// (with a `/`). An inode number is valid even if no file leads to its namespace.
-pub fn parse_target(given: &str) -> Result<Target, NetnsError> {
+pub(crate) fn parse_target(given: &str) -> Result<Target, NetnsError> {
     // No namespace has the number 0, and a filter for 0 would match all namespaces.
     if let Ok(inum @ 1..) = given.parse() {
         return Ok(Target { file: file_of(inum), inum });

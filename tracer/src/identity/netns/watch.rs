@@ -27,7 +27,7 @@ const EVENTS: usize = 4096;
 
 /// Notes the names under `/run/netns` in [`Names`] until it is dropped.
 #[derive(Debug)]
-pub struct Watcher {
+pub(crate) struct Watcher {
     /// Readable when the thread must end.
     stop: Arc<OwnedFd>,
 }
@@ -39,7 +39,7 @@ impl Watcher {
     /// # Errors
     /// Those of `eventfd` and of starting a thread. If inotify is not available, the folders are only read at an
     /// interval.
-    pub fn start(names: Arc<Names>, identify: impl Identify + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(names: Arc<Names>, identify: impl Identify + Send + 'static) -> io::Result<Self> {
         Self::of(FOLDERS.map(PathBuf::from).to_vec(), READ_INTERVAL, names, identify)
     }
 

@@ -29,23 +29,23 @@ const SHARE_OF_A_PROCESSOR: u32 = 100;
 
 /// The owner of a network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resident {
+pub(crate) struct Resident {
     /// The path that the cgroups of the processes have in common. It is that of the pod for the namespace of a pod.
-    pub cgroup: Option<String>,
+    pub(crate) cgroup: Option<String>,
     /// The owner of this cgroup. Only processes in containers count, if there are any.
-    pub owner: Owner,
+    pub(crate) owner: Owner,
     /// The first of these processes.
-    pub process: Process,
+    pub(crate) process: Process,
     /// The number of these processes.
-    pub processes: u32,
+    pub(crate) processes: u32,
     /// The number of further containers in this namespace that are neither in the same pod nor in the same container,
     /// as with `docker run --network container:NAME`; 0 if the owner is not a container.
-    pub others: u32,
+    pub(crate) others: u32,
 }
 
 impl Resident {
     /// Whether the owner is a container or a pod, and no other lives in the namespace.
-    pub fn is_single_container(&self) -> bool {
+    pub(crate) fn is_single_container(&self) -> bool {
         self.owner.is_contained() && self.others == 0
     }
 
@@ -65,7 +65,7 @@ impl Resident {
 /// Finds the owners of network namespaces. A search through `/proc` answers for all namespaces; it takes place when an
 /// owner is asked for, at most once a second. The owner of a namespace with a cookie stays known after its end.
 #[derive(Debug)]
-pub struct Residents {
+pub(crate) struct Residents {
     proc: PathBuf,
     known: Recent<NetnsId, Arc<Resident>>,
     /// The host's own namespace.
@@ -92,7 +92,7 @@ impl Default for Residents {
 
 impl Residents {
     /// The constructor reads nothing.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(Path::new("/proc"))
     }
 
@@ -119,7 +119,7 @@ impl Residents {
     /// If the namespace has a cookie and `identify` can tell that of a process's namespace, then both are compared,
     /// because another namespace may have the inode number by now. Otherwise the owner is that of the namespace which
     /// has the number at the time of the search.
-    pub fn owner(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<Arc<Resident>> {
+    pub(crate) fn owner(&mut self, namespace: NetnsId, identify: &impl Identify) -> Option<Arc<Resident>> {
         self.owner_at(namespace, identify, Instant::now())
     }
 
@@ -139,7 +139,7 @@ impl Residents {
     /// The owner of the network namespace at the other end of a virtual link (veth) of this process's own namespace, by the
     /// link's index. It stays known when the link has gone. It is absent for links of other kinds, for a link whose other end
     /// was moved during the run, and as in [`Residents::owner`].
-    pub fn owner_beyond(&mut self, ifindex: u32, identify: &impl Identify) -> Option<Arc<Resident>> {
+    pub(crate) fn owner_beyond(&mut self, ifindex: u32, identify: &impl Identify) -> Option<Arc<Resident>> {
         let now = Instant::now();
         self.search_if_due(now);
         if let Some(answer) = self.beyond.get(&ifindex) {
@@ -180,7 +180,7 @@ impl Residents {
     }
 
     /// Why the last search may have missed an owner, in words; absent if no such reason is known.
-    pub fn limits(&self) -> Option<String> {
+    pub(crate) fn limits(&self) -> Option<String> {
         if self.has_hidden {
             return Some(
                 "/proc hides the processes of other users (mount option hidepid); CAP_SYS_PTRACE shows them".into(),

@@ -75,7 +75,7 @@ fn unit_may_own_a_namespace() {
         (Some("/system.slice/a.service"), Some("a.service"))
     );
     let found = owner_in(&tree, 6).unwrap();
-    assert!(found.cgroup.is_none() && found.owner.is_unknown() && found.process.pid == 12);
+    assert!(found.cgroup.is_none() && found.owner == Owner::default() && found.process.pid == 12);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn hidden_and_unreadable_processes_are_limits() {
     let mut residents = Residents::of(hidden.root());
     assert_eq!(residents.owner(NetnsId { cookie: None, inum: 5 }, &ByInode), None);
     assert!(residents.limits().unwrap().contains("hidepid"));
-    // The namespace of the host itself is unknown, so that none can be told from it.
+    // The namespace of the host itself is unknown, so that no other can be distinguished from it.
     let unreadable = Tree::new();
     unreadable.write("1/comm", "init\n");
     let mut residents = Residents::of(unreadable.root());

@@ -23,6 +23,8 @@ const PKT_TYPE_BITS: u32 = 3;
 const CONTROL_BYTES: u64 = 48;
 /// The size in bytes of each tracepoint argument, as BPF programs receive them.
 const ARGUMENT: u32 = 8;
+/// The size in bytes of each of TCP's counters.
+const COUNTER: u32 = 8;
 
 /// The type that a field must have so that droptrace reads it correctly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,7 @@ impl KernelBtf {
         let segment = |field, shape| {
             control.zip(self.offset(&in_control, field, shape)).map_or(ABSENT, |(control, field)| control + field)
         };
+        let has_error = self.has_tracepoint("tcp_retransmit_skb", &[Argument::Any, Argument::Any, Argument::Integer]);
         let argument = |index, is_there| if is_there { index * ARGUMENT } else { ABSENT };
         Ok(Offsets {
             skb_len: required("len", Integer(4))?,
@@ -148,13 +151,33 @@ impl KernelBtf {
             sock_source_v6: optional(&sock, "__sk_common.skc_v6_rcv_saddr", Any),
             sock_destination_v6: optional(&sock, "__sk_common.skc_v6_daddr", Any),
             sock_peer_port: optional(&sock, "__sk_common.skc_dport", Integer(2)),
-            arg_retransmit_error: argument(
-                2,
-                self.has_tracepoint("tcp_retransmit_skb", &[Argument::Any, Argument::Any, Argument::Integer]),
-            ),
+            net_statistics: optional(&net, "mib.net_statistics", Pointer),
+            // Read where they are needed, because the search takes time.
+            mib_listen_drops: ABSENT,
+            mib_listen_overflows: ABSENT,
+            mib_syn_queue_full: ABSENT,
+            array_pptrs: optional(&self.structure("bpf_array"), "pptrs", Any),
+            arg_retransmit_error: argument(2, has_error),
             arg_reason: argument(2, tracepoint.is_some_and(|arguments| arguments.has_reason)),
             arg_rx_sk: argument(3, tracepoint.is_some_and(|arguments| arguments.has_rx_sk)),
         })
+    }
+
+    /// The offsets, in `struct linux_mib`, of the counters of TCP with these names (`LINUX_MIB_…`,
+    /// `include/uapi/linux/snmp.h`), whose enum has no name: the search walks over all types. Absent if one of them does not
+    /// exist.
+    pub(crate) fn tcp_counters<const N: usize>(&self, names: [&str; N]) -> Option<[u32; N]> {
+        let first = self.offset(&self.structure("linux_mib"), "mibs", Any)?;
+        let values = self.enumerators_beside(names.first()?)?;
+        let offset = |name: &str| {
+            let (_, index) = values.iter().find(|(known, _)| known == name)?;
+            first.checked_add(u32::try_from(*index).ok()?.checked_mul(COUNTER)?)
+        };
+        let mut offsets = [0; N];
+        for (to, name) in offsets.iter_mut().zip(names) {
+            *to = offset(name)?;
+        }
+        Some(offsets)
     }
 
     /// All structures with this name.
@@ -205,7 +228,7 @@ impl KernelBtf {
     }
 
     /// The mask of `sock.sk_kern_sock` in its byte; 0 where the kernel has no such field (before 4.11).
-    pub fn sock_kernel_mask(&self) -> u32 {
+    pub(crate) fn sock_kernel_mask(&self) -> u32 {
         self.bits(&self.structure("sock"), "sk_kern_sock", 1).map_or(0, |(_, lowest)| lowest)
     }
 

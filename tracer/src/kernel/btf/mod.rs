@@ -20,7 +20,7 @@ pub use signature::{Argument, KfreeSkb, UdpFailure};
 use names::Names;
 
 /// The file in which the kernel shows its own type information (`kernel/bpf/sysfs_btf.c`).
-pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+pub(crate) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// The greatest number of typedefs, `const`, `volatile` and tags between a name and its type. Real chains have under
 /// 10.
@@ -83,7 +83,7 @@ pub struct KernelBtf {
 }
 
 impl KernelBtf {
-    /// Reads [`VMLINUX`].
+    /// Reads `/sys/kernel/btf/vmlinux`.
     ///
     /// The file is mapped where the kernel allows it (6.16 and later), else it is copied to memory. One walk over all
     /// types (130 000 on 6.18) makes an index of their names. Parsing the whole file first, as `btf-rs` does by
@@ -127,6 +127,17 @@ impl KernelBtf {
             .filter(|found| self.name_of(found).is_some_and(|name| name.ends_with(suffix)))
             .flat_map(|found| self.values(&found))
             .collect()
+    }
+
+    /// The names and values of the enum that has a value of this name; the enum itself has none, so that all types are
+    /// walked over.
+    fn enumerators_beside(&self, name: &str) -> Option<Vec<(String, u64)>> {
+        let (first, last) = self.btf.base().type_id_range();
+        (first..=last)
+            .filter_map(|id| self.btf.resolve_type_by_id(id).ok())
+            .filter(|found| self.name_of(found).is_some_and(|name| name.is_empty()))
+            .map(|found| self.values(&found))
+            .find(|values| values.iter().any(|(known, _)| known == name))
     }
 
     /// The type id of a structure, which `bpf_rdonly_cast` takes. It is absent if the kernel has no such structure.

@@ -1,6 +1,6 @@
 //! The arguments of this kernel's tracepoints.
 
-use btf_rs::{BtfType, Type};
+use btf_rs::{BtfType, FuncProto, Type};
 
 use super::{BtfError, KernelBtf};
 
@@ -62,8 +62,22 @@ impl KernelBtf {
     /// Returns whether the kernel has the tracepoint `name` with these arguments. Further arguments do not matter, and may
     /// be missing.
     pub fn has_tracepoint(&self, name: &str, arguments: &[Argument]) -> bool {
-        let Ok(parameters) = self.tracepoint_parameters(name) else { return false };
-        arguments.iter().enumerate().all(|(at, expected)| match (expected, parameters.get(at + 1)) {
+        // The first parameter is not an argument.
+        self.tracepoint_parameters(name).is_ok_and(|found| self.are(arguments, found.get(1..).unwrap_or_default()))
+    }
+
+    /// The type id of the function `name` if it has these arguments. Further arguments do not matter.
+    pub(crate) fn function_with(&self, name: &str, arguments: &[Argument]) -> Option<u32> {
+        let id = self.function_id(name)?;
+        let Type::Func(function) = self.btf.resolve_type_by_id(id).ok()? else { return None };
+        let Type::FuncProto(prototype) = self.btf.resolve_type_by_id(function.get_type_id()?).ok()? else {
+            return None;
+        };
+        self.are(arguments, &self.parameters_of(&prototype)).then_some(id)
+    }
+
+    fn are(&self, arguments: &[Argument], parameters: &[Option<Type>]) -> bool {
+        arguments.iter().enumerate().all(|(at, expected)| match (expected, parameters.get(at)) {
             (Argument::Any, _) | (Argument::OptionalInteger, None) => true,
             (_, None | Some(None)) => false,
             (Argument::Integer | Argument::OptionalInteger, Some(Some(found))) => matches!(found, Type::Int(_)),
@@ -87,7 +101,7 @@ impl KernelBtf {
     }
 
     /// The id of the typedef that identifies the tracepoint to a BPF program with typed arguments.
-    pub fn tracepoint_id(&self, name: &str) -> Result<u32, BtfError> {
+    pub(crate) fn tracepoint_id(&self, name: &str) -> Result<u32, BtfError> {
         let id = self.id_of(&format!("btf_trace_{name}"), |found| matches!(found, Type::Typedef(_)));
         id.ok_or_else(|| {
             BtfError::Tracepoint(format!("its type information does not have the typedef btf_trace_{name}"))
@@ -111,8 +125,12 @@ impl KernelBtf {
         let Some(Type::FuncProto(prototype)) = pointed else {
             return Err(format!("{name} is not a pointer to a function"));
         };
+        Ok(self.parameters_of(&prototype))
+    }
+
+    fn parameters_of(&self, prototype: &FuncProto) -> Vec<Option<Type>> {
         let parameters = prototype.parameters.iter().take(PARAMETERS);
-        Ok(parameters.map(|parameter| parameter.get_type_id().and_then(|id| self.plain_type(id))).collect())
+        parameters.map(|parameter| parameter.get_type_id().and_then(|id| self.plain_type(id))).collect()
     }
 
     fn points_to(&self, found: Option<&Type>, structure: &str) -> bool {

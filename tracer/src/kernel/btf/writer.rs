@@ -9,6 +9,7 @@ const ENUM: u32 = 6;
 const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const CONST: u32 = 10;
+const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const ENUM64: u32 = 19;
 
@@ -89,6 +90,10 @@ impl Writer {
     pub(crate) fn prototype(&mut self, parameters: &[u32]) -> u32 {
         let words: Vec<u32> = parameters.iter().flat_map(|parameter| [0, *parameter]).collect();
         self.add("", FUNC_PROTO, parameters.len(), 0, &words)
+    }
+
+    pub(crate) fn function(&mut self, name: &str, prototype: u32) -> u32 {
+        self.add(name, FUNC, 0, prototype, &[])
     }
 
     pub(crate) fn finish(&self) -> Vec<u8> {

@@ -4,7 +4,7 @@
 mod format;
 #[cfg(test)]
 mod tests;
-pub mod xdp;
+pub(crate) mod xdp;
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;

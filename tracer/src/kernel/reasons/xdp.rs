@@ -25,13 +25,13 @@ const ERRORS: [(i32, &str); 12] = [
 ];
 
 /// Drop reason and location of a drop by its [`tracer_common::DropKey::reason`].
-pub fn names(reason: u32) -> (Arc<Reason>, Arc<Location>) {
+pub(crate) fn names(reason: u32) -> (Arc<Reason>, Arc<Location>) {
     let reason = Reason { value: None, subsystem: XDP.into(), name: name(reason).into() };
     (Arc::new(reason), Arc::new(Location { address: 0, symbol: None, trap_group: None }))
 }
 
 /// The values whose names are wanted. There are more invalid actions than the first ones that are searched.
-pub fn numbers(wanted: impl Fn(&str) -> bool) -> Vec<u32> {
+pub(crate) fn numbers(wanted: impl Fn(&str) -> bool) -> Vec<u32> {
     /// Actions that are searched, and errors (`MAX_ERRNO`, `include/linux/err.h`).
     const ACTIONS: u32 = 256;
     const ERRORS: u32 = 4095;

@@ -57,7 +57,7 @@ pub struct Facts {
     /// This process is in the initial user namespace. Capabilities of another user namespace, as in a rootless
     /// container, do not count for BPF.
     pub initial_user_namespace: bool,
-    /// The file [`VMLINUX`] exists.
+    /// The file `/sys/kernel/btf/vmlinux` exists.
     pub has_btf: bool,
     /// The kernel has the system call `bpf` (it has the setting `kernel.unprivileged_bpf_disabled`).
     pub has_bpf: bool,
@@ -91,7 +91,7 @@ impl Facts {
     }
 
     /// The names of the missing capabilities that the kernel requires to load a tracing program.
-    pub fn missing_capabilities(&self) -> Vec<&'static str> {
+    pub(crate) fn missing_capabilities(&self) -> Vec<&'static str> {
         let has = |wanted| self.capabilities.intersects(wanted | CapabilitySet::SYS_ADMIN);
         if !self.knows_cap_bpf {
             return if has(CapabilitySet::SYS_ADMIN) { vec![] } else { vec!["CAP_SYS_ADMIN"] };
@@ -100,14 +100,8 @@ impl Facts {
         wanted.into_iter().filter(|(_, capability)| !has(*capability)).map(|(name, _)| name).collect()
     }
 
-    /// Returns whether this process may see the addresses of kernel functions. Without `CAP_SYSLOG`, locations have no
-    /// symbols, unless `kernel.kptr_restrict` and `kernel.perf_event_paranoid` show the addresses to all users.
-    pub fn has_cap_syslog(&self) -> bool {
-        self.capabilities.contains(CapabilitySet::SYSLOG)
-    }
-
     /// The known obstacles to loading and attaching, the most certain one first.
-    pub fn obstacles(&self) -> Vec<Obstacle> {
+    pub(crate) fn obstacles(&self) -> Vec<Obstacle> {
         let mut found = Vec::new();
         if !self.has_bpf {
             found.push(Obstacle::NoBpf);
@@ -127,7 +121,7 @@ impl Facts {
     /// The possible causes of the kernel's refusal to load or attach. `errno` is the number of the kernel's error, and
     /// `None` if it is not known. The result is empty where the facts explain nothing, as when the verifier refused the
     /// program.
-    pub fn explain_refusal(&self, errno: Option<i32>) -> Vec<Obstacle> {
+    pub(crate) fn explain_refusal(&self, errno: Option<i32>) -> Vec<Obstacle> {
         let mut found = self.obstacles();
         let refused = errno.is_some_and(|number| [libc::EPERM, libc::EACCES].contains(&number));
         if errno == Some(libc::ENOSYS) && self.has_bpf {

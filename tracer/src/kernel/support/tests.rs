@@ -62,12 +62,6 @@ fn kernels_before_cap_bpf_need_cap_sys_admin() {
 }
 
 #[test]
-fn symbols_need_cap_syslog() {
-    assert!(good().has_cap_syslog());
-    assert!(!with_capabilities(CapabilitySet::SYS_ADMIN).has_cap_syslog());
-}
-
-#[test]
 fn capabilities_of_another_user_namespace_do_not_count() {
     let facts = Facts { initial_user_namespace: false, ..good() };
     assert_eq!(facts.obstacles(), [Obstacle::UserNamespace]);

@@ -131,12 +131,15 @@ fn first_function(kallsyms: impl BufRead) -> io::Result<Option<u64>> {
 
 /// Returns whether the running kernel has a function whose name is wanted, without what the compiler appended to it
 /// (`.constprop.0`). The kernel shows names also where it hides addresses.
-pub fn has_function(wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
+pub(crate) fn has_function(wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
+    has_symbol(|name| name.split('.').next().is_some_and(&wanted))
+}
+
+/// As [`has_function`], with what the compiler appended.
+pub(crate) fn has_symbol(wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
     for line in BufReader::new(File::open("/proc/kallsyms")?).split(b'\n') {
         let line = line?;
-        if Line::parse(&line)
-            .is_some_and(|line| line.is_function() && line.name().split('.').next().is_some_and(&wanted))
-        {
+        if Line::parse(&line).is_some_and(|line| line.is_function() && wanted(line.name())) {
             return Ok(true);
         }
     }
@@ -145,7 +148,7 @@ pub fn has_function(wanted: impl Fn(&str) -> bool) -> io::Result<bool> {
 
 /// The addresses of the running kernel's functions with these names, and of the parts that the compiler split off from
 /// them. There are none where the kernel hides its addresses.
-pub fn code_of(names: &[&str]) -> io::Result<Vec<Range<u64>>> {
+pub(crate) fn code_of(names: &[&str]) -> io::Result<Vec<Range<u64>>> {
     Functions::default().code_where(|name| names.contains(&name))
 }
 
@@ -179,7 +182,7 @@ impl Functions {
     ///
     /// # Errors
     /// Those of reading `/proc/kallsyms`.
-    pub fn code_where(&self, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Range<u64>>> {
+    pub(crate) fn code_where(&self, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Range<u64>>> {
         Ok(self.table()?.code_where(wanted))
     }
 }

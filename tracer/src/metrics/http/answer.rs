@@ -12,10 +12,10 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::connections::Place;
+use super::connections::ConnectionSlot;
 use super::encoding::{Text, is_gzip_accepted};
 use super::{Cause, Shared};
-use crate::metrics::figures::Figures;
+use crate::metrics::model::Metrics;
 use crate::metrics::openmetrics::{Format, encode};
 
 pub(super) type Body = Full<Bytes>;
@@ -28,9 +28,9 @@ const PAGE: &str = "\
 <h1>droptrace agent</h1>
 <p>What the kernel of this host drops, for Prometheus to scrape.</p>
 <ul>
-<li><a href=\"/metrics\">/metrics</a>: the figures</li>
+<li><a href=\"/metrics\">/metrics</a>: the metrics</li>
 <li><a href=\"/-/healthy\">/-/healthy</a>: whether this program runs</li>
-<li><a href=\"/-/ready\">/-/ready</a>: whether the figures are there and fresh</li>
+<li><a href=\"/-/ready\">/-/ready</a>: whether the metrics are there and fresh</li>
 </ul>
 </body>
 </html>
@@ -38,7 +38,7 @@ const PAGE: &str = "\
 
 /// The metrics as text, in both forms.
 #[derive(Clone, Debug)]
-pub struct Exposition {
+pub(crate) struct Exposition {
     open_metrics: Text,
     text: Text,
     /// The time at which the metrics become stale; `None` before the first reading.
@@ -47,8 +47,8 @@ pub struct Exposition {
 
 impl Exposition {
     /// Encodes the metrics.
-    pub fn new(figures: &Arc<Figures>, stale_at: Option<Instant>) -> Result<Self, fmt::Error> {
-        let text = |format| encode(Arc::clone(figures), format).map(Text::from);
+    pub(crate) fn new(metrics: &Arc<Metrics>, stale_at: Option<Instant>) -> Result<Self, fmt::Error> {
+        let text = |format| encode(Arc::clone(metrics), format).map(Text::from);
         Ok(Self { open_metrics: text(Format::OpenMetrics)?, text: text(Format::Text)?, stale_at })
     }
 
@@ -60,13 +60,13 @@ impl Exposition {
     }
 }
 
-pub(super) async fn answer(request: &Request<Incoming>, shared: &Shared, place: &Place) -> Response<Body> {
+pub(super) async fn answer(request: &Request<Incoming>, shared: &Shared, slot: &ConnectionSlot) -> Response<Body> {
     if let Some((cause, refusal)) = refusal(request, shared).await {
         shared.tally.refuse(cause);
         return refusal;
     }
     // The password is checked last, because a client that guesses passwords must not block others.
-    place.is_answered();
+    slot.is_answered();
     match request.uri().path() {
         "/metrics" => metrics(request, shared),
         "/-/healthy" => plain(StatusCode::OK, "droptrace runs\n"),

@@ -80,7 +80,11 @@ impl Connections {
     }
 
     /// Has `start` spawn a connection from this address, if there is room, or a connection may be closed.
-    pub(super) fn open(&self, from: IpAddr, start: impl FnOnce(Place) -> AbortHandle) -> Result<Option<GaveWay>, Full> {
+    pub(super) fn open(
+        &self,
+        from: IpAddr,
+        start: impl FnOnce(ConnectionSlot) -> AbortHandle,
+    ) -> Result<Option<GaveWay>, Full> {
         let source = source(from);
         let mut table = self.shared.table();
         let gave_way = if table.of(source) >= self.limit.div_ceil(2) {
@@ -100,7 +104,7 @@ impl Connections {
         };
         table.opened += 1;
         let number = table.opened;
-        let task = start(Place { number, shared: Arc::clone(&self.shared) });
+        let task = start(ConnectionSlot { number, shared: Arc::clone(&self.shared) });
         table.open.insert(number, Connection { source, task, answered_since: None });
         Ok(gave_way)
     }
@@ -163,12 +167,12 @@ impl Shared {
 
 /// An open connection's slot, which is free again when this value is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     number: u64,
     shared: Arc<Shared>,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Marks the connection as being answered, so that it need not close for others.
     pub(super) fn is_answered(&self) {
         if let Some(connection) = self.shared.table().open.get_mut(&self.number) {
@@ -177,7 +181,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.shared.table().open.remove(&self.number);
         self.shared.closed.notify_one();
@@ -193,11 +197,11 @@ mod tests {
     const LONG: Duration = Duration::from_mins(10);
 
     /// A connection that waits for ever, and may be answered.
-    fn start(is_answered: bool) -> impl FnOnce(Place) -> AbortHandle {
-        move |place| {
+    fn start(is_answered: bool) -> impl FnOnce(ConnectionSlot) -> AbortHandle {
+        move |slot| {
             let waiting = async move {
                 if is_answered {
-                    place.is_answered();
+                    slot.is_answered();
                 }
                 pending::<()>().await;
             };
@@ -338,9 +342,9 @@ mod tests {
         connections.open(from(1), start(false)).unwrap();
         connections.are_answered().await;
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-        let answer = |place: Place| {
+        let answer = |slot: ConnectionSlot| {
             let answering = async move {
-                place.is_answered();
+                slot.is_answered();
                 receiver.await.unwrap();
             };
             tokio::spawn(answering).abort_handle()

@@ -22,28 +22,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-pub use answer::Exposition;
+pub(crate) use answer::Exposition;
 use answer::{Body, answer};
-use connections::{Connections, Full, GaveWay, Place};
-pub use tally::{Cause, Tally};
+use connections::{ConnectionSlot, Connections, Full, GaveWay};
+pub(crate) use tally::{Cause, Tally};
 
 use super::web_config::WebConfig;
 
 /// The limits of clients.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// The most connections at a time; one client may have half as many.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// The most bytes of a request.
-    pub request_bytes: usize,
+    pub(crate) request_bytes: usize,
     /// The most lines of a request's headers.
-    pub headers: usize,
+    pub(crate) headers: usize,
     /// Time limit of a request's arrival, and of the TLS handshake before it.
-    pub request_time: Duration,
+    pub(crate) request_time: Duration,
     /// Time after which an unfinished answer may be cut off for a new connection.
-    pub answer_time: Duration,
+    pub(crate) answer_time: Duration,
     /// Time limit of a whole connection: a request and its answer.
-    pub connection_time: Duration,
+    pub(crate) connection_time: Duration,
 }
 
 impl Default for Limits {
@@ -74,7 +74,7 @@ struct Shared {
 }
 
 /// A bound HTTP server.
-pub struct Server {
+pub(crate) struct Server {
     listener: TcpListener,
     shared: Shared,
     connections: Connections,
@@ -82,7 +82,7 @@ pub struct Server {
 
 impl Server {
     /// Binds the address at once; requests are answered with the content of `exposition` while [`Server::serve`] runs.
-    pub async fn bind(
+    pub(crate) async fn bind(
         address: SocketAddr,
         limits: Limits,
         web: watch::Receiver<WebConfig>,
@@ -94,17 +94,17 @@ impl Server {
     }
 
     /// The bound address.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// The counts of answered and rejected requests.
-    pub fn tally(&self) -> Arc<Tally> {
+    pub(crate) fn tally(&self) -> Arc<Tally> {
         Arc::clone(&self.shared.tally)
     }
 
     /// Answers requests until `end`. Then it accepts no more connections, but answers requests that have arrived.
-    pub async fn serve(self, end: impl Future<Output = ()>) {
+    pub(crate) async fn serve(self, end: impl Future<Output = ()>) {
         tokio::select! {
             () = self.accept() => {}
             () = end => {}
@@ -129,7 +129,7 @@ impl Server {
 
     fn take(&self, stream: TcpStream, from: IpAddr) {
         let shared = self.shared.clone();
-        let start = |place| tokio::spawn(connection(stream, shared, place)).abort_handle();
+        let start = |slot| tokio::spawn(connection(stream, shared, slot)).abort_handle();
         match self.connections.open(from, start) {
             Ok(None) => {}
             Ok(Some(GaveWay::Idle)) => self.shared.tally.refuse(Cause::Idle),
@@ -140,14 +140,14 @@ impl Server {
 }
 
 /// One request and its answer. Scrapes are seconds apart, so that keeping the connection would save nearly nothing.
-async fn connection(stream: TcpStream, shared: Shared, place: Place) {
+async fn connection(stream: TcpStream, shared: Shared, slot: ConnectionSlot) {
     let (tally, limits) = (Arc::clone(&shared.tally), shared.limits);
     let tls = shared.web.borrow().tls.clone();
     let served = async {
         match tls {
-            None => serve_on(stream, shared, &place).await,
+            None => serve_on(stream, shared, &slot).await,
             Some(tls) => match timeout(limits.request_time, tls.accept(stream)).await {
-                Ok(Ok(stream)) => serve_on(stream, shared, &place).await,
+                Ok(Ok(stream)) => serve_on(stream, shared, &slot).await,
                 Ok(Err(error)) => {
                     tracing::debug!("no TLS: {error}");
                     Err(Cause::Tls)
@@ -161,10 +161,14 @@ async fn connection(stream: TcpStream, shared: Shared, place: Place) {
     }
 }
 
-async fn serve_on(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Shared, place: &Place) -> Result<(), Cause> {
+async fn serve_on(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    shared: Shared,
+    slot: &ConnectionSlot,
+) -> Result<(), Cause> {
     let service = service_fn(|request: Request<Incoming>| {
         let shared = &shared;
-        async move { Ok::<Response<Body>, Infallible>(answer(&request, shared, place).await) }
+        async move { Ok::<Response<Body>, Infallible>(answer(&request, shared, slot).await) }
     });
     let Limits { request_bytes, headers, request_time, .. } = shared.limits;
     let mut http = http1::Builder::new();

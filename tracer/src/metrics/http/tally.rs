@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::metrics::figures::{Family, Kind, Sample};
+use crate::metrics::model::{Family, Kind, Sample};
 
 /// The cause of a rejected connection or request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The system had no room for the connection.
     Accept,
     /// The limit was reached and no connection could be closed, or the connection's client had more connections than
@@ -44,7 +44,7 @@ impl Cause {
 
 /// The counts since the start.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     scrapes: AtomicU64,
     refused: [AtomicU64; Cause::ALL.len()],
 }
@@ -59,7 +59,7 @@ impl Tally {
     }
 
     /// The counts as metrics.
-    pub fn families(&self) -> [Family; 2] {
+    pub(crate) fn families(&self) -> [Family; 2] {
         let refused = Cause::ALL.iter().zip(&self.refused);
         let refused = refused.map(|((_, name), count)| Sample::new([("cause", name)], count.load(Relaxed)));
         [

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::*;
-use crate::metrics::figures::{Family, Figures, Kind, Sample};
+use crate::metrics::model::{Family, Kind, Metrics, Sample};
 
 /// A server with a free port, and a handle that ends it.
 struct Scene {
@@ -32,7 +32,7 @@ fn exposition(bytes: usize, fresh: Duration) -> Arc<Exposition> {
     let samples = vec![Sample::new([], 7_u64)];
     let families = vec![Family { name: "droptrace_dropped_packets", help, unit: None, kind: Kind::Counter, samples }];
     let stale_at = Some(Instant::now() + fresh);
-    Arc::new(Exposition::new(&Arc::new(Figures { families }), stale_at).unwrap())
+    Arc::new(Exposition::new(&Arc::new(Metrics { families }), stale_at).unwrap())
 }
 
 const LONG: Duration = Duration::from_mins(10);

@@ -29,14 +29,14 @@ const PROTOBUF: &str = "application/x-protobuf";
 
 /// The address of pushes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     base: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The error of an unusable URL.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum EndpointError {
+pub(crate) enum EndpointError {
     /// The URL is invalid, or not one of HTTP.
     #[error("not of the form http://HOST[:PORT][/PATH] or https://HOST[:PORT][/PATH]")]
     NoUrl,
@@ -55,7 +55,7 @@ pub enum EndpointError {
 
 impl Endpoint {
     /// The URL to which `/v1/metrics` and `/v1/logs` are appended, and the headers of each request.
-    pub fn new(url: &str, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Self, EndpointError> {
+    pub(crate) fn new(url: &str, headers: Vec<(HeaderName, HeaderValue)>) -> Result<Self, EndpointError> {
         let uri: Uri = url.parse().map_err(|_| EndpointError::NoUrl)?;
         let authority = uri.authority().ok_or(EndpointError::NoUrl)?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) || authority.host().is_empty() {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::metrics::figures::{Family, Kind, Sample, Value};
+use crate::metrics::model::{Family, Kind, Sample, Value};
 
 /// The kind of pushed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// Metrics.
     Metrics,
     /// Single drops, as log records.
@@ -18,7 +18,7 @@ impl Signal {
     const ALL: [Self; 2] = [Self::Metrics, Self::Logs];
 
     /// The name in labels, and in the URL.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
             Self::Logs => "logs",
@@ -58,7 +58,7 @@ impl Outcome {
 
 /// Pushes by result, and lost items, since the start of the process: they continue when the endpoints change.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     metrics: SignalCounts,
     logs: SignalCounts,
 }
@@ -88,7 +88,7 @@ impl Counts {
     }
 
     /// Log records that will not be delivered, or data points that the endpoint rejected.
-    pub fn lost(&self, signal: Signal) -> u64 {
+    pub(crate) fn lost(&self, signal: Signal) -> u64 {
         self.of(signal).lost.load(Ordering::Relaxed)
     }
 
@@ -98,7 +98,7 @@ impl Counts {
     }
 
     /// Both counts as metrics, with a sample for each result from the start, so that no series appears later.
-    pub fn families(&self) -> [Family; 2] {
+    pub(crate) fn families(&self) -> [Family; 2] {
         let exports = Signal::ALL.into_iter().flat_map(|signal| {
             Outcome::ALL.into_iter().map(move |outcome| Sample {
                 labels: vec![label("signal", signal.name()), label("result", outcome.name())],

@@ -6,7 +6,7 @@ use ureq::http::{HeaderName, HeaderValue};
 
 /// The error of an invalid line. It does not contain the line, which may be a secret.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum HeadersError {
+pub(crate) enum HeadersError {
     /// The line is not of the form `Name: value`.
     #[error("line {0} is not of the form `Name: value`")]
     NoHeader(usize),
@@ -16,7 +16,7 @@ pub enum HeadersError {
 }
 
 /// Parses headers from lines of the form `Name: value`; empty lines and those that start with `#` are ignored.
-pub fn parse(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, HeadersError> {
+pub(crate) fn parse(text: &str) -> Result<Vec<(HeaderName, HeaderValue)>, HeadersError> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     lines.map(|(line, number)| header(line, number)).collect()
 }

@@ -10,13 +10,13 @@ const SERVICE: &str = "droptrace";
 
 /// The identity of the pushing agent, and the start of its counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The machine (`uname -n`).
-    pub host: String,
+    pub(crate) host: String,
     /// The name of this agent, which Prometheus uses as the label `instance`.
-    pub instance: String,
+    pub(crate) instance: String,
     /// The time at which its counters were 0.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
 }
 
 impl Identity {

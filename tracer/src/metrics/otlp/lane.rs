@@ -23,12 +23,12 @@ pub(super) struct Lane {
     /// Number of failed pushes since the last success.
     failures: u32,
     /// Whether a rejection of data was logged.
-    told_rejected: bool,
+    has_warned_of_rejected: bool,
 }
 
 impl Lane {
     pub(super) fn new(signal: Signal, client: Client, counts: Arc<Counts>, interval: Duration, due: Instant) -> Self {
-        Self { signal, client, counts, interval, due, failures: 0, told_rejected: false }
+        Self { signal, client, counts, interval, due, failures: 0, has_warned_of_rejected: false }
     }
 
     pub(super) const fn due(&self) -> Instant {
@@ -50,14 +50,14 @@ impl Lane {
         let verdict = self.client.post(body).map_or_else(|verdict| verdict, |answer| judge(self.signal, &answer));
         self.counts.add_export(self.signal, verdict.outcome);
         self.counts.add_lost(self.signal, verdict.rejected);
-        self.tell(&verdict);
+        self.log(&verdict);
         self.failures = if verdict.is_delivered() { 0 } else { self.failures.saturating_add(1) };
         let asked = verdict.pause.unwrap_or_default().min(LONGEST_ASKED);
         self.due = later(pause(self.interval, self.failures).max(asked));
         verdict
     }
 
-    fn tell(&mut self, verdict: &Verdict) {
+    fn log(&mut self, verdict: &Verdict) {
         let (signal, url, why) = (self.signal.name(), self.client.url(), &verdict.why);
         if verdict.is_delivered() && self.failures > 0 {
             tracing::warn!("{url} accepts {signal} again; {} pushes failed", self.failures);
@@ -65,9 +65,9 @@ impl Lane {
         if !verdict.is_delivered() && self.failures == 0 {
             tracing::warn!("cannot push {signal} to {url}: {why}; droptrace tries again, and logs when it works");
         }
-        if verdict.outcome == Outcome::Partly && !self.told_rejected {
+        if verdict.outcome == Outcome::Partly && !self.has_warned_of_rejected {
             tracing::warn!("{url} does not accept all {signal}: {why}; this is logged once, and counted");
-            self.told_rejected = true;
+            self.has_warned_of_rejected = true;
         }
     }
 }

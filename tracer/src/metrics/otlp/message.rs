@@ -8,13 +8,13 @@ use opentelemetry_proto::tonic::metrics::v1::{
 
 use super::identity::{Identity, scope, text};
 use crate::domain::event::Timestamp;
-use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
+use crate::metrics::model::{Family, Kind, Metrics, Sample, Value};
 
 /// All metrics at `now`.
-pub(super) fn request(figures: &Figures, identity: &Identity, now: Timestamp) -> ExportMetricsServiceRequest {
+pub(super) fn request(metrics: &Metrics, identity: &Identity, now: Timestamp) -> ExportMetricsServiceRequest {
     let span = Span { start: identity.started_at, now };
     let metrics =
-        figures.families.iter().filter(|family| !family.samples.is_empty()).map(|family| metric(family, span));
+        metrics.families.iter().filter(|family| !family.samples.is_empty()).map(|family| metric(family, span));
     let scope_metrics =
         vec![ScopeMetrics { scope: Some(scope()), metrics: metrics.collect(), ..ScopeMetrics::default() }];
     let resource = Some(identity.resource());

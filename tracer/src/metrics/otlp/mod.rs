@@ -17,8 +17,8 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Endpoint, EndpointError};
-pub use counts::{Counts, Signal};
-pub use headers::{HeadersError, parse as parse_headers};
-pub use identity::Identity;
-pub use push::{Options, Push};
+pub(crate) use client::Endpoint;
+pub(crate) use counts::Counts;
+pub(crate) use headers::parse as parse_headers;
+pub(crate) use identity::Identity;
+pub(crate) use push::{Options, Push};

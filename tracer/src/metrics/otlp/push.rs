@@ -14,7 +14,7 @@ use super::queue::Queue;
 use super::{message, record};
 use crate::domain::event::DropEvent;
 use crate::kernel::clock::Clock;
-use crate::metrics::figures::Figures;
+use crate::metrics::model::Metrics;
 
 /// The interval at which the thread checks for records.
 const LOGS_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,21 +25,21 @@ const BATCHES: usize = 8;
 
 /// The endpoints and intervals of pushes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// The identity of the agent.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// The endpoint of metrics.
-    pub metrics: Option<Endpoint>,
+    pub(crate) metrics: Option<Endpoint>,
     /// The endpoint of log records.
-    pub logs: Option<Endpoint>,
+    pub(crate) logs: Option<Endpoint>,
     /// The interval between pushes of metrics.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// Time limit of a push.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// Pushes that continue until [`Push::stop`].
-pub struct Push {
+pub(crate) struct Push {
     queue: Arc<Queue>,
     counts: Arc<Counts>,
     has_logs: bool,
@@ -48,10 +48,10 @@ pub struct Push {
 
 impl Push {
     /// Starts to push the metrics of `latest`, and counts the results.
-    pub fn start(
+    pub(crate) fn start(
         options: Options,
         counts: Arc<Counts>,
-        latest: impl Fn() -> Arc<Figures> + Send + 'static,
+        latest: impl Fn() -> Arc<Metrics> + Send + 'static,
     ) -> io::Result<Self> {
         let queue = Arc::<Queue>::default();
         let has_logs = options.logs.is_some();
@@ -62,7 +62,7 @@ impl Push {
     }
 
     /// Queues a drop for a push; counts it as lost if there is no room.
-    pub fn offer(&self, event: &DropEvent<'_>) {
+    pub(crate) fn offer(&self, event: &DropEvent<'_>) {
         if self.has_logs && !self.queue.offer(|| record::record(event, Clock::now())) {
             self.counts.add_lost(Signal::Logs, 1);
         }
@@ -70,7 +70,7 @@ impl Push {
 
     /// Pushes the remaining data within this time; an endpoint that failed before is not tried again. If the value is
     /// only dropped, the thread does so without a caller that waits.
-    pub fn stop(self, patience: Duration) {
+    pub(crate) fn stop(self, patience: Duration) {
         self.queue.stop();
         if self.ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the last push takes longer than {patience:?}, and is abandoned");
@@ -88,7 +88,7 @@ struct Pusher {
     identity: Identity,
     queue: Arc<Queue>,
     counts: Arc<Counts>,
-    latest: Box<dyn Fn() -> Arc<Figures> + Send>,
+    latest: Box<dyn Fn() -> Arc<Metrics> + Send>,
     metrics: Option<Lane>,
     logs: Option<Lane>,
     /// Records that were sent and may be sent again.
@@ -106,7 +106,7 @@ impl Pusher {
         options: Options,
         counts: &Arc<Counts>,
         queue: Arc<Queue>,
-        latest: Box<dyn Fn() -> Arc<Figures> + Send>,
+        latest: Box<dyn Fn() -> Arc<Metrics> + Send>,
     ) -> Self {
         let Options { identity, metrics, logs, interval, timeout } = options;
         let now = Instant::now();
@@ -141,17 +141,17 @@ impl Pusher {
                 self.push_logs();
             }
             if is_last {
-                return self.tell_undelivered();
+                return self.log_undelivered();
             }
         }
     }
 
     fn push_metrics(&mut self) {
         let Some(lane) = &mut self.metrics else { return };
-        let figures = (self.latest)();
-        let body = encode(&message::request(&figures, &self.identity, Clock::now()));
+        let metrics = (self.latest)();
+        let body = encode(&message::request(&metrics, &self.identity, Clock::now()));
         match body {
-            Ok(body) if !figures.families.is_empty() => _ = lane.push(&body),
+            Ok(body) if !metrics.families.is_empty() => _ = lane.push(&body),
             _ => lane.skip(),
         }
     }
@@ -175,7 +175,7 @@ impl Pusher {
         }
     }
 
-    fn tell_undelivered(self) {
+    fn log_undelivered(self) {
         let in_hand = self.in_hand.map_or(0, |batch| batch.records);
         let undelivered = in_hand + self.queue.len() as u64;
         if undelivered > 0 {

@@ -31,9 +31,9 @@ fn series(limit: usize) -> Series<u8> {
     bounded(limit)
 }
 
-fn read(series: &mut Series<u8>, told: &[(u8, &str, u64)]) {
+fn read(series: &mut Series<u8>, reported: &[(u8, &str, u64)]) {
     let mut reading = series.reading(Instant::now());
-    for (key, name, count) in told {
+    for (key, name, count) in reported {
         reading.add(*key, packets(*count), true, || labels(name));
     }
     reading.finish();
@@ -84,9 +84,9 @@ fn a_key_that_is_renamed_does_not_count_twice() {
 #[test]
 fn unknown_bytes_make_the_sum_unknown() {
     let mut series = series(9);
-    for told in [Some(40), None, Some(90)] {
+    for reported in [Some(40), None, Some(90)] {
         let mut reading = series.reading(Instant::now());
-        reading.add(1, Sum { packets: 1, bytes: told }, true, || labels("a"));
+        reading.add(1, Sum { packets: 1, bytes: reported }, true, || labels("a"));
         reading.finish();
     }
     let sums: Vec<_> = series.iter().map(|(_, sum)| sum.bytes).collect();
@@ -99,9 +99,9 @@ fn labels_in(netns: &str) -> Labels {
 }
 
 /// Reads counts by namespace after this time.
-fn read_in(series: &mut Series<usize>, now: Instant, told: &[(usize, &str, u64)]) {
+fn read_in(series: &mut Series<usize>, now: Instant, reported: &[(usize, &str, u64)]) {
     let mut reading = series.reading(now);
-    for (key, netns, count) in told {
+    for (key, netns, count) in reported {
         reading.add(*key, packets(*count), true, || labels_in(netns));
     }
     reading.finish();
@@ -120,8 +120,8 @@ fn idle_series_expires_and_starts_again() {
     read_in(&mut series, at(59), &[(1, "blue", 5), (2, "red", 8), (3, OWN, 1), (4, "", 2)]);
     assert_eq!(shown_in(&series), [("other", 0), ("", 2), ("blue", 5), (OWN, 1), ("red", 8)]);
     // The backend still reports the old count, or no longer.
-    for told in [&[(1, "blue", 5), (2, "red", 9)][..], &[(2, "red", 9)], &[(1, "blue", 5), (2, "red", 9)]] {
-        read_in(&mut series, at(60), told);
+    for reported in [&[(1, "blue", 5), (2, "red", 9)][..], &[(2, "red", 9)], &[(1, "blue", 5), (2, "red", 9)]] {
+        read_in(&mut series, at(60), reported);
         assert_eq!(shown_in(&series)[..3], [("other", 0), ("expired", 5), ("", 2)]);
     }
 }
@@ -168,9 +168,9 @@ fn labels_of(container: &str) -> Labels {
 }
 
 /// Reads counts by container.
-fn read_of(series: &mut Series<u8>, now: Instant, told: &[(u8, &str, u64)]) {
+fn read_of(series: &mut Series<u8>, now: Instant, reported: &[(u8, &str, u64)]) {
     let mut reading = series.reading(now);
-    for (key, container, count) in told {
+    for (key, container, count) in reported {
         reading.add(*key, packets(*count), !container.is_empty(), || labels_of(container));
     }
     reading.finish();
@@ -223,8 +223,8 @@ fn namespaces_that_come_and_go_need_bounded_room() {
     for minute in 0..names.len() {
         let began = minute.saturating_sub(LIFE);
         counts[began..=minute].iter_mut().for_each(|count| *count += 3);
-        let told: Vec<_> = (0..=minute).map(|key| (key, &*names[key], counts[key])).collect();
-        read_in(&mut series, start + Duration::from_mins(minute as u64), &told);
+        let reported: Vec<_> = (0..=minute).map(|key| (key, &*names[key], counts[key])).collect();
+        read_in(&mut series, start + Duration::from_mins(minute as u64), &reported);
         let shown = shown_in(&series);
         assert_eq!(shown.iter().map(|(_, count)| count).sum::<u64>(), counts.iter().sum::<u64>(), "{minute}");
         let is_of = |name: &str| shown.iter().find(|(netns, _)| *netns == name).map_or(0, |(_, count)| *count);
@@ -248,13 +248,13 @@ proptest! {
         let mut series = series(limit);
         let (mut expected, mut last) = (0, [None; 6]);
         let mut before: BTreeMap<Labels, Sum> = BTreeMap::new();
-        for told in readings {
-            for (now, last) in told.iter().zip(&last) {
+        for reported in readings {
+            for (now, last) in reported.iter().zip(&last) {
                 let now = now.unwrap_or(0);
                 expected += now.checked_sub(last.unwrap_or(0)).unwrap_or(now);
             }
-            last = told;
-            let row = told.iter().enumerate().filter_map(|(key, count)| {
+            last = reported;
+            let row = reported.iter().enumerate().filter_map(|(key, count)| {
                 Some((u8::try_from(key).unwrap(), NAMES[key], (*count)?))
             });
             read(&mut series, &row.collect::<Vec<_>>());
@@ -297,8 +297,8 @@ proptest! {
             for (count, rise) in counts.iter_mut().zip(rise) {
                 *count += rise;
             }
-            let told: Vec<_> = (0..6).map(|key| (key, NAMES[key], counts[key])).collect();
-            read_in(&mut series, now, &told);
+            let reported: Vec<_> = (0..6).map(|key| (key, NAMES[key], counts[key])).collect();
+            read_in(&mut series, now, &reported);
             let shown = shown_in(&series);
             prop_assert_eq!(shown.iter().map(|(_, count)| count).sum::<u64>(), counts.iter().sum::<u64>());
             prop_assert!(series.count() <= limit && series.count() == shown.len());

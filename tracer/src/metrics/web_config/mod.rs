@@ -15,24 +15,24 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use tokio_rustls::TlsAcceptor;
 
-pub use users::Users;
+pub(crate) use users::Users;
 
 use crate::files::{self, MAX_SETTINGS};
 
 /// The settings. By default all clients may scrape, in clear text.
 #[derive(Clone, Default)]
-pub struct WebConfig {
+pub(crate) struct WebConfig {
     /// The TLS configuration; `None` for clear text.
-    pub tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<TlsAcceptor>,
     /// Whether clients need a certificate of a configured authority.
-    pub asks_for_certificate: bool,
+    pub(crate) asks_for_certificate: bool,
     /// The users who may scrape; `None` for all clients.
-    pub users: Option<Arc<Users>>,
+    pub(crate) users: Option<Arc<Users>>,
 }
 
 impl WebConfig {
     /// Reads the file, and the files that it names.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let of_file = || path.display().to_string();
         let text = files::read_text(path, MAX_SETTINGS).with_context(of_file)?;
         Self::parse(&text, path.parent().unwrap_or(Path::new(""))).with_context(of_file)
@@ -60,7 +60,7 @@ impl WebConfig {
     }
 
     /// The protections of `before` that are missing here: the file may have been truncated.
-    pub fn lost_since(&self, before: &Self) -> Option<&'static str> {
+    pub(crate) fn lost_since(&self, before: &Self) -> Option<&'static str> {
         if before.users.is_some() && self.users.is_none() {
             Some("basic_auth_users")
         } else if before.asks_for_certificate && !self.asks_for_certificate {

@@ -23,7 +23,7 @@ const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
 const REMEMBERED: usize = 128;
 
 /// The users who may scrape.
-pub struct Users {
+pub(crate) struct Users {
     hashes: BTreeMap<String, String>,
     /// The key of the hashes by which passwords are remembered, instead of in clear text.
     secret: hmac::Key,
@@ -53,7 +53,7 @@ impl Users {
     }
 
     /// Returns whether the header `Authorization` belongs to a user who may scrape.
-    pub async fn admit(&self, authorization: Option<&[u8]>) -> bool {
+    pub(crate) async fn admit(&self, authorization: Option<&[u8]>) -> bool {
         match authorization.and_then(credentials) {
             Some((user, password)) => self.knows(&user, password).await,
             None => false,

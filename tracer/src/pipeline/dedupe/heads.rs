@@ -72,7 +72,7 @@ impl Heads {
         if (self.len + 1) * 2 > self.slots.len() {
             self.grow();
         }
-        self.place(Slot::new(hash, number));
+        self.put(Slot::new(hash, number));
         self.len += 1;
     }
 
@@ -105,12 +105,12 @@ impl Heads {
         let slots = vec![EMPTY; (self.slots.len() * 2).max(FIRST)];
         for slot in std::mem::replace(&mut self.slots, slots) {
             if slot != EMPTY {
-                self.place(slot);
+                self.put(slot);
             }
         }
     }
 
-    fn place(&mut self, slot: Slot) {
+    fn put(&mut self, slot: Slot) {
         let Some(mut at) = self.home(slot.hash()) else { return };
         while self.slots[at] != EMPTY {
             at = self.after(at);

@@ -63,11 +63,10 @@ pub struct Deduper<T> {
     is_over: bool,
     room: WaitingRoom<T>,
     ledger: DedupeLedger,
-    running: [bool; 2],
 }
 
 impl<T: Copy> Deduper<T> {
-    /// Starts with both sources running. Allocates memory as observations wait, and keeps it.
+    /// Allocates memory as observations wait, and keeps it.
     pub fn new(limits: DedupeLimits) -> Self {
         let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self {
@@ -79,7 +78,6 @@ impl<T: Copy> Deduper<T> {
             is_over: false,
             room: WaitingRoom::new(limits.max_pending),
             ledger: DedupeLedger::default(),
-            running: [true; 2],
         }
     }
 
@@ -112,12 +110,6 @@ impl<T: Copy> Deduper<T> {
             return Some(settled);
         }
         self.next_due()
-    }
-
-    /// Sets whether `origin` will report drops. While it does not, the other source's drops do not wait. The caller
-    /// passes `false` only after it has taken all observations of `origin`.
-    pub fn set_running(&mut self, origin: Origin, running: bool) {
-        self.running[slot(origin)] = running;
     }
 
     /// The ledger so far.
@@ -181,12 +173,8 @@ impl<T: Copy> Deduper<T> {
         }
     }
 
-    /// Lets an observation wait. Returns the drop that was removed to make room, or the observation's own drop where
-    /// the other source is not running.
+    /// Lets an observation wait. Returns the drop that was removed to make room.
     fn wait(&mut self, hash: u32, head: Option<Head>, latest: Waiting<T>) -> Option<UniqueDrop<T>> {
-        if !self.running[1 - slot(latest.origin)] {
-            return Some(self.alone(latest.origin, latest.drop, latest.detail, AloneCause::Unaccompanied));
-        }
         if !self.room.is_full() {
             self.room.push(hash, head, latest);
             return None;
@@ -242,11 +230,4 @@ enum Partner {
     TooNew,
     /// No observation of the other source; the head of the same source's observations, if there are any.
     None(Option<Head>),
-}
-
-const fn slot(origin: Origin) -> usize {
-    match origin {
-        Origin::Ebpf => 0,
-        Origin::NetDm => 1,
-    }
 }

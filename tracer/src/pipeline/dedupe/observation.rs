@@ -69,7 +69,7 @@ pub enum SeenBy<T> {
 
 impl<T> SeenBy<T> {
     /// The sources, in a fixed order.
-    pub const fn origins(&self) -> &'static [Origin] {
+    pub(crate) const fn origins(&self) -> &'static [Origin] {
         match self {
             Self::Both { .. } => &[Origin::Ebpf, Origin::NetDm],
             Self::Alone { origin: Origin::Ebpf, .. } => &[Origin::Ebpf],

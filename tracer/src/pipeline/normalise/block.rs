@@ -4,11 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use tracer_common::TrapNames;
 
 use super::Normaliser;
 use crate::backend::dtr::{KeyBytes, Records};
-use crate::backend::ebpf::Record;
+use crate::backend::ebpf::{EbpfSource, Record};
 use crate::domain::event::{Location, NamedKey};
 use crate::domain::owner::Process;
 
@@ -60,20 +59,23 @@ impl Numbers {
 }
 
 impl Normaliser {
-    /// Looks up the names of the numbers in these records. `trap` returns the names of a devlink trap by its location. If
-    /// `is_idle`, no more records wait, and the processes of sockets are searched first.
+    /// Looks up the names of the numbers in these records. `source` has the names of devlink traps; they are
+    /// unknown without it. If `is_idle`, no more records wait, and the processes of sockets are searched first.
     pub fn block_names(
         &mut self,
         records: &Records,
         names: &mut BlockNames,
-        trap: impl Fn(u64) -> Option<TrapNames>,
+        source: Option<&EbpfSource>,
         is_idle: bool,
     ) {
         let BlockNames { keys, processes, functions, clock_ns, numbers } = names;
         numbers.of(records);
         *clock_ns = self.clock.offset_ns();
         keys.clear();
-        keys.extend(numbers.keys.iter().map(|of| (*of, self.named_key(&of.key, of.names, &trap))));
+        for of in &numbers.keys {
+            let trap = source.and_then(|source| source.trap(&of.key));
+            keys.push((*of, self.named_key(&of.key, of.names, trap)));
+        }
         functions.clear();
         functions.extend(numbers.addresses.iter().map(|address| (*address, self.symbols.resolve(*address))));
         processes.clear();

@@ -23,10 +23,10 @@ const SEARCHED_NS: u64 = 10_000_000_000;
 impl Normaliser {
     /// Searches the processes of sockets that are new in these totals, while they have them open; flows have no sockets
     /// unless processes were asked for. A process that was found
-    /// once stays the socket's, so that it keeps its name when it ends. Sockets are told apart by their inode numbers,
+    /// once stays the socket's, so that it keeps its name when it ends. Sockets are distinguished by their inode numbers,
     /// which the kernel gives out in a circle of 2³². The caller calls this function once a second, and at the end of the
     /// run with `is_last`, when it searches however recent the last search was.
-    pub fn learn_processes(&mut self, totals: &Totals, is_last: bool) {
+    pub(crate) fn learn_processes(&mut self, totals: &Totals, is_last: bool) {
         let Some(owners) = &mut self.owners else { return };
         let newest = totals.flows.iter().map(|(_, count)| count.last_ns).max().unwrap_or_default();
         let is_recent = |count: &Count| count.last_ns.saturating_add(SEARCHED_NS) >= newest;
@@ -53,12 +53,12 @@ impl Normaliser {
         let mut rows = Vec::with_capacity(totals.flows.len());
         for (row, count) in &divided.flows {
             let Some(rest) = divided.rests.get(&row.drop) else { continue };
-            let named = self.named_key(&row.drop, rest.names, |location| totals.traps.get(&location).copied());
+            let named = self.named_key(&row.drop, rest.names, totals.trap(&row.drop));
             let more = divided.more(row, rest);
             rows.push(DropTotal { more, ..self.total(with_flow(&named, Some(self.flow(row, wanted))), count) });
         }
         for (key, rest) in divided.rests.iter().filter(|(_, rest)| rest.packets > 0) {
-            let named = self.named_key(key, rest.names, |location| totals.traps.get(&location).copied());
+            let named = self.named_key(key, rest.names, totals.trap(key));
             // A frame that XDP drops has no flow here.
             let others = (key.kind != KIND_XDP).then(|| Flow { is_others: true, ..Flow::default() });
             let more = others.as_ref().map_or(0, |_| divided.more_of_others(key, rest));
@@ -147,7 +147,7 @@ fn address(words: &[u64; 2], version: u8) -> IpAddr {
 mod tests {
     use std::net::UdpSocket;
 
-    use tracer_common::{FLOW_MARK, FLOW_USER, FlowFacts, PlaceNames};
+    use tracer_common::{FLOW_MARK, FLOW_USER, FlowFacts, KeyNames};
 
     use super::*;
     use crate::identity::netns::Names;
@@ -155,7 +155,7 @@ mod tests {
     use crate::kernel::reasons::ReasonNames;
 
     fn count(packets: u64) -> Count {
-        Count { packets, bytes: packets * 100, first_ns: 1, last_ns: 2, names: PlaceNames::default() }
+        Count { packets, bytes: packets * 100, first_ns: 1, last_ns: 2, names: KeyNames::default() }
     }
 
     /// A flow of IPv4 from `10.0.0.LAST:7`.

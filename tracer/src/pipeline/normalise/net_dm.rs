@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tracer_common::REASON_ABSENT;
 
-use super::{MAX_PLACES, Normaliser, hardware};
+use super::{MAX_KEYS, Normaliser, hardware};
 use crate::backend::net_dm::{Cause, Key, Report, Totals};
 use crate::domain::event::{DropEvent, Kind, NamedKey, Origin, PacketStart, Reason};
 use crate::domain::facts::Facts;
 use crate::domain::total::{DropTotal, OverflowTotal};
 
 /// Converts a report into an event. `named` comes from [`Normaliser::net_dm_key`].
-pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], named: &'e Arc<NamedKey>) -> DropEvent<'e> {
+pub(crate) fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], named: &'e Arc<NamedKey>) -> DropEvent<'e> {
     DropEvent {
         stack: &[],
         process: None,
@@ -28,7 +28,7 @@ pub fn net_dm_event<'e>(report: &Report, bytes: &'e [u8], named: &'e Arc<NamedKe
 
 impl Normaliser {
     /// Totals by named key.
-    pub fn net_dm_totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
+    pub(crate) fn net_dm_totals(&mut self, totals: &Totals) -> Vec<DropTotal> {
         let named = totals.counts().iter().map(|(key, count)| DropTotal {
             key: self.net_dm_key(*key, totals, None),
             packets: count.packets,
@@ -42,7 +42,7 @@ impl Normaliser {
     }
 
     /// Totals of the drops of which only the cause is known.
-    pub fn net_dm_overflow(&mut self, totals: &Totals) -> Vec<OverflowTotal> {
+    pub(crate) fn net_dm_overflow(&mut self, totals: &Totals) -> Vec<OverflowTotal> {
         let named = totals.overflow().iter().map(|(cause, count)| OverflowTotal {
             reason: (*cause != Cause::Absent).then(|| self.cause(*cause, totals)),
             packets: count.packets,
@@ -53,7 +53,7 @@ impl Normaliser {
 
     /// Resolves the names of the drop monitor's numbers. `totals` has the names of its causes. An interface index
     /// belongs to a namespace that the drop monitor does not report, so without a name there is no interface.
-    pub fn net_dm_key(&mut self, key: Key, totals: &Totals, interface: Option<&str>) -> Arc<NamedKey> {
+    pub(crate) fn net_dm_key(&mut self, key: Key, totals: &Totals, interface: Option<&str>) -> Arc<NamedKey> {
         if let Some(named) = self.net_dm_keys.get(&key) {
             return Arc::clone(named);
         }
@@ -70,7 +70,7 @@ impl Normaliser {
             ifindex: key.ifindex,
             ..NamedKey::default()
         });
-        if self.net_dm_keys.len() >= MAX_PLACES {
+        if self.net_dm_keys.len() >= MAX_KEYS {
             self.net_dm_keys.clear();
         }
         self.net_dm_keys.insert(key, Arc::clone(&named));

@@ -14,48 +14,48 @@ use super::{Range, Tuple};
 use crate::domain::event::{Location, Reason};
 use crate::domain::retransmit::{Cause, Doubt, Loss};
 
-/// A drop site and a reason.
-pub type Place = (Arc<Location>, Arc<Reason>);
+/// A drop site and a drop reason.
+pub(crate) type SiteReason = (Arc<Location>, Arc<Reason>);
 
 /// A retransmission, as the join needs it. Times are nanoseconds of one clock.
 #[derive(Clone, Copy, Debug)]
-pub struct SentAgain {
+pub(crate) struct SentAgain {
     /// The connection, from the sender's side.
-    pub tuple: Tuple,
+    pub(crate) tuple: Tuple,
     /// Its sequence numbers.
-    pub range: Range,
+    pub(crate) range: Range,
     /// The sender's network namespace.
-    pub netns: u64,
+    pub(crate) netns: u64,
     /// When the socket began to send.
-    pub began_ns: u64,
+    pub(crate) began_ns: u64,
 }
 
-/// What is known of the drops at a place that have sequence numbers.
+/// What is known of the drops at a drop site with one reason that have sequence numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OfPlace {
+pub(crate) struct SiteCounts {
     /// Drops of which bytes were sent again.
-    pub followed: u64,
+    pub(crate) followed: u64,
     /// Drops of which no byte was sent again up to now, although their sender is a socket of this host that did send others
     /// again.
-    pub not_followed: u64,
+    pub(crate) not_followed: u64,
 }
 
 /// The numbers of retransmissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Those that follow a drop.
-    pub joined: u64,
+    pub(crate) joined: u64,
     /// Those without a drop.
-    pub unmatched: u64,
+    pub(crate) unmatched: u64,
     /// Those of which the table cannot know.
-    pub undecided: u64,
+    pub(crate) undecided: u64,
 }
 
 /// A drop in the table.
 #[derive(Clone, Debug)]
 struct Dropped {
     number: u64,
-    place: Place,
+    site: SiteReason,
     at_ns: u64,
     /// The sequence numbers that no retransmission had since.
     left: Vec<Range>,
@@ -78,13 +78,13 @@ struct Flow {
 
 /// The join.
 #[derive(Debug, Default)]
-pub struct Join {
+pub(crate) struct Join {
     flows: HashMap<Tuple, Flow, RandomState>,
     /// The numbers of entries, the oldest first, and their flows.
     order: VecDeque<(u64, Tuple)>,
     next: u64,
-    /// Drops at each place of which bytes were sent again.
-    followed: HashMap<Place, u64, RandomState>,
+    /// Drops at each drop site of which bytes were sent again.
+    followed: HashMap<SiteReason, u64, RandomState>,
     /// As [`Flow::forgotten_ns`], of flows that left the table.
     forgotten_ns: Option<u64>,
     counts: Counts,
@@ -92,15 +92,15 @@ pub struct Join {
 
 impl Join {
     /// Drops in the table; the oldest make room for new ones.
-    pub const MOST: usize = 65_536;
+    pub(crate) const MOST: usize = 65_536;
     /// Drops of one flow, likewise.
-    pub const MOST_OF_FLOW: usize = 512;
+    pub(crate) const MOST_OF_FLOW: usize = 512;
     /// A retransmission does not follow an older drop: the longest timeout of TCP (`TCP_RTO_MAX`, `include/net/tcp.h`), after
     /// which the same numbers may belong to other bytes.
-    pub const MOST_NS: u64 = 120_000_000_000;
+    pub(crate) const MOST_NS: u64 = 120_000_000_000;
 
     /// Takes a drop.
-    pub fn dropped(&mut self, place: Place, (tuple, range): (Tuple, Range), at_ns: u64) {
+    pub(crate) fn dropped(&mut self, site: SiteReason, (tuple, range): (Tuple, Range), at_ns: u64) {
         let number = self.enter(tuple);
         let flow = self.flows.entry(tuple).or_default();
         if flow.drops.len() == Self::MOST_OF_FLOW {
@@ -108,7 +108,7 @@ impl Join {
         }
         flow.drops.push_back(Dropped {
             number,
-            place,
+            site,
             at_ns,
             left: vec![range],
             is_followed: false,
@@ -117,7 +117,7 @@ impl Join {
     }
 
     /// Takes a retransmission. The time of its cause is that from the drop to the moment at which the socket began to send.
-    pub fn sent_again(&mut self, sent: &SentAgain) -> Loss {
+    pub(crate) fn sent_again(&mut self, sent: &SentAgain) -> Loss {
         if !self.flows.contains_key(&sent.tuple) {
             self.enter(sent.tuple);
         }
@@ -134,23 +134,23 @@ impl Join {
     }
 
     /// The retransmissions up to now.
-    pub const fn counts(&self) -> Counts {
+    pub(crate) const fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// What is known of the drops at each place. Looks at all drops in the table.
-    pub fn places(&self) -> HashMap<Place, OfPlace, RandomState> {
+    /// What is known of the drops at each drop site. Looks at all drops in the table.
+    pub(crate) fn sites(&self) -> HashMap<SiteReason, SiteCounts, RandomState> {
         let of_followed =
-            |(place, followed): (&Place, &u64)| (place.clone(), OfPlace { followed: *followed, not_followed: 0 });
-        let mut places: HashMap<_, _, RandomState> = self.followed.iter().map(of_followed).collect();
+            |(site, followed): (&SiteReason, &u64)| (site.clone(), SiteCounts { followed: *followed, not_followed: 0 });
+        let mut sites: HashMap<_, _, RandomState> = self.followed.iter().map(of_followed).collect();
         // The sender of other flows may be on another host, or have other addresses.
         let of_senders = self.flows.values().filter(|flow| flow.sender.is_some() && !flow.is_ambiguous);
         for dropped in
             of_senders.flat_map(|flow| &flow.drops).filter(|dropped| !dropped.is_followed && !dropped.is_doubtful)
         {
-            places.entry(dropped.place.clone()).or_default().not_followed += 1;
+            sites.entry(dropped.site.clone()).or_default().not_followed += 1;
         }
-        places
+        sites
     }
 
     /// Makes room for an entry of a flow, and returns its number.
@@ -192,7 +192,7 @@ impl Flow {
         &mut self,
         sent: &SentAgain,
         forgotten_ns: Option<u64>,
-        followed: &mut HashMap<Place, u64, RandomState>,
+        followed: &mut HashMap<SiteReason, u64, RandomState>,
     ) -> Loss {
         if self.is_ambiguous {
             return Loss::Undecided(Doubt::TwoNamespaces);
@@ -217,7 +217,7 @@ impl Flow {
     }
 
     /// Counts the drops that a retransmission follows, and takes its sequence numbers from them. The last of the drops.
-    fn follow(&mut self, sent: &SentAgain, followed: &mut HashMap<Place, u64, RandomState>) -> Option<Cause> {
+    fn follow(&mut self, sent: &SentAgain, followed: &mut HashMap<SiteReason, u64, RandomState>) -> Option<Cause> {
         let mut last = None;
         for dropped in &mut self.drops {
             let Some(before) = sent.began_ns.checked_sub(dropped.at_ns).filter(|ns| (1..=Join::MOST_NS).contains(ns))
@@ -229,9 +229,9 @@ impl Flow {
             }
             if !dropped.is_followed {
                 dropped.is_followed = true;
-                *followed.entry(dropped.place.clone()).or_default() += 1;
+                *followed.entry(dropped.site.clone()).or_default() += 1;
             }
-            let (location, reason) = dropped.place.clone();
+            let (location, reason) = dropped.site.clone();
             last = Some(Cause { reason, location, before: Duration::from_nanos(before) });
         }
         self.drops.retain(|dropped| !dropped.left.is_empty());

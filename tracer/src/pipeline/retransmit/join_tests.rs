@@ -4,12 +4,12 @@ use std::time::Duration;
 use crate::domain::event::{Location, NamedKey};
 use crate::domain::retransmit::{Cause, Doubt, Loss};
 
-use super::join::{Counts, Join, OfPlace, Place, SentAgain};
+use super::join::{Counts, Join, SentAgain, SiteCounts, SiteReason};
 use super::{Range, Tuple};
 
 const MS: u64 = 1_000_000;
 
-fn place(address: u64) -> Place {
+fn site(address: u64) -> SiteReason {
     (Arc::new(Location { address, symbol: None, trap_group: None }), NamedKey::default().reason)
 }
 
@@ -26,8 +26,8 @@ fn sent(port: u16, range: Range, at_ms: u64) -> SentAgain {
 }
 
 fn counts(join: &Join, address: u64) -> (u64, u64) {
-    let found = join.places().into_iter().find(|(known, _)| known.0.address == address).map(|(_, of)| of);
-    let OfPlace { followed, not_followed } = found.unwrap_or_default();
+    let found = join.sites().into_iter().find(|(known, _)| known.0.address == address).map(|(_, of)| of);
+    let SiteCounts { followed, not_followed } = found.unwrap_or_default();
     (followed, not_followed)
 }
 
@@ -36,7 +36,7 @@ fn after(address: u64, ms: u64) -> Loss {
 }
 
 fn cause(address: u64) -> Cause {
-    let (location, reason) = place(address);
+    let (location, reason) = site(address);
     Cause { reason, location, before: Duration::ZERO }
 }
 
@@ -47,7 +47,7 @@ fn is_after(loss: &Loss) -> bool {
 #[test]
 fn a_retransmission_follows_the_drop_of_its_bytes() {
     let mut join = Join::default();
-    join.dropped(place(1), (tuple(5), range(1000, 100)), 10 * MS);
+    join.dropped(site(1), (tuple(5), range(1000, 100)), 10 * MS);
     assert_eq!(join.sent_again(&sent(5, range(900, 100), 20)), Loss::Unmatched, "the bytes before");
     assert_eq!(join.sent_again(&sent(6, range(1000, 100), 20)), Loss::Unmatched, "another connection");
     assert_eq!(join.sent_again(&sent(5, range(1000, 100), 20)), after(1, 10));
@@ -59,7 +59,7 @@ fn a_retransmission_follows_the_drop_of_its_bytes() {
 fn the_other_direction_is_another_flow() {
     let mut join = Join::default();
     let Tuple { source, destination } = tuple(5);
-    join.dropped(place(1), (Tuple { source: destination, destination: source }, range(1, 9)), 0);
+    join.dropped(site(1), (Tuple { source: destination, destination: source }, range(1, 9)), 0);
     assert_eq!(join.sent_again(&sent(5, range(1, 9), 20)), Loss::Unmatched);
     assert_eq!(counts(&join, 1), (0, 0), "the sender is not known to be here");
 }
@@ -67,7 +67,7 @@ fn the_other_direction_is_another_flow() {
 #[test]
 fn a_large_buffer_is_sent_again_in_parts() {
     let mut join = Join::default();
-    join.dropped(place(1), (tuple(5), range(u32::MAX - 500, 3000)), 0);
+    join.dropped(site(1), (tuple(5), range(u32::MAX - 500, 3000)), 0);
     for part in [0, 2, 1] {
         let part = range((u32::MAX - 500).wrapping_add(part * 1000), 1000);
         assert!(is_after(&join.sent_again(&sent(5, part, 5))));
@@ -83,8 +83,8 @@ fn a_large_buffer_is_sent_again_in_parts() {
 #[test]
 fn one_retransmission_can_follow_several_drops() {
     let mut join = Join::default();
-    join.dropped(place(1), (tuple(5), range(0, 1000)), MS);
-    join.dropped(place(2), (tuple(5), range(1000, 1000)), 2 * MS);
+    join.dropped(site(1), (tuple(5), range(0, 1000)), MS);
+    join.dropped(site(2), (tuple(5), range(1000, 1000)), 2 * MS);
     assert_eq!(join.sent_again(&sent(5, range(500, 1000), 3)), after(2, 1));
     assert_eq!((counts(&join, 1), counts(&join, 2)), ((1, 0), (1, 0)));
 }
@@ -93,8 +93,8 @@ fn one_retransmission_can_follow_several_drops() {
 #[test]
 fn the_drop_of_the_retransmission_itself_is_not_its_cause() {
     let mut join = Join::default();
-    join.dropped(place(1), (tuple(5), range(0, 100)), 10 * MS);
-    join.dropped(place(2), (tuple(5), range(0, 100)), 210 * MS + 9);
+    join.dropped(site(1), (tuple(5), range(0, 100)), 10 * MS);
+    join.dropped(site(2), (tuple(5), range(0, 100)), 210 * MS + 9);
     assert_eq!(join.sent_again(&sent(5, range(0, 100), 210)), after(1, 200));
     assert_eq!(counts(&join, 2), (0, 1));
     assert_eq!(
@@ -106,7 +106,7 @@ fn the_drop_of_the_retransmission_itself_is_not_its_cause() {
 #[test]
 fn a_drop_is_too_old_after_the_longest_timeout() {
     let mut join = Join::default();
-    join.dropped(place(1), (tuple(5), range(0, 100)), 0);
+    join.dropped(site(1), (tuple(5), range(0, 100)), 0);
     assert_eq!(join.sent_again(&sent(5, range(0, 100), 120_001)), Loss::Unmatched);
     assert!(is_after(&join.sent_again(&sent(5, range(0, 100), 120_000))));
 }
@@ -114,7 +114,7 @@ fn a_drop_is_too_old_after_the_longest_timeout() {
 #[test]
 fn a_connection_in_two_namespaces_is_not_joined() {
     let mut join = Join::default();
-    join.dropped(place(1), (tuple(5), range(0, 100)), 0);
+    join.dropped(site(1), (tuple(5), range(0, 100)), 0);
     let elsewhere = SentAgain { netns: 8, ..sent(5, range(5000, 100), 5) };
     assert_eq!(join.sent_again(&elsewhere), Loss::Unmatched);
     assert_eq!(counts(&join, 1), (0, 1));
@@ -127,7 +127,7 @@ fn a_connection_in_two_namespaces_is_not_joined() {
 #[test]
 fn a_drop_that_is_not_older_than_the_sending_is_a_doubt() {
     let mut join = Join::default();
-    join.dropped(place(1), (tuple(5), range(0, 100)), 10 * MS);
+    join.dropped(site(1), (tuple(5), range(0, 100)), 10 * MS);
     assert_eq!(join.sent_again(&sent(5, range(100, 100), 10)), Loss::Unmatched, "other bytes");
     assert_eq!(join.sent_again(&sent(5, range(50, 100), 10)), Loss::Undecided(Doubt::DroppedWhileSending));
     assert_eq!(join.counts(), Counts { joined: 0, unmatched: 1, undecided: 1 });
@@ -139,8 +139,8 @@ fn a_drop_that_is_not_older_than_the_sending_is_a_doubt() {
 #[test]
 fn drops_without_a_known_sender_are_unknown() {
     let mut join = Join::default();
-    join.dropped(place(1), (tuple(5), range(0, 100)), 0);
-    join.dropped(place(1), (tuple(5), range(100, 100)), 0);
+    join.dropped(site(1), (tuple(5), range(0, 100)), 0);
+    join.dropped(site(1), (tuple(5), range(100, 100)), 0);
     assert_eq!(counts(&join, 1), (0, 0), "the sender may be on another host, or behind a translation of addresses");
     assert!(is_after(&join.sent_again(&sent(5, range(0, 100), 5))));
     assert_eq!(counts(&join, 1), (1, 1));
@@ -151,7 +151,7 @@ fn the_oldest_drops_make_room() {
     let mut join = Join::default();
     let most = u32::try_from(Join::MOST_OF_FLOW).unwrap();
     for at in 0..most + 3 {
-        join.dropped(place(1), (tuple(5), range(at * 10, 10)), 0);
+        join.dropped(site(1), (tuple(5), range(at * 10, 10)), 0);
     }
     assert_eq!(join.sent_again(&sent(5, range(20, 10), 5)), Loss::Undecided(Doubt::Forgotten));
     assert_eq!(join.sent_again(&sent(5, range(20, 10), 120_001)), Loss::Unmatched, "long after");
@@ -159,7 +159,7 @@ fn the_oldest_drops_make_room() {
     assert_eq!(counts(&join, 1), (0, u64::from(most)), "what leaves the table is unknown");
     assert!(is_after(&join.sent_again(&sent(5, range(30, 10), 5))));
     for at in 0..u32::try_from(Join::MOST).unwrap() {
-        join.dropped(place(2), (tuple(u16::try_from(at % 60_000).unwrap() + 100), range(at, 10)), 0);
+        join.dropped(site(2), (tuple(u16::try_from(at % 60_000).unwrap() + 100), range(at, 10)), 0);
     }
     assert_eq!((counts(&join, 1), counts(&join, 2)), ((1, 0), (0, 0)));
     assert_eq!(join.sent_again(&sent(5, range(40, 10), 5)), Loss::Undecided(Doubt::Forgotten));

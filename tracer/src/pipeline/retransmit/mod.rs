@@ -6,6 +6,7 @@ mod join_tests;
 mod range;
 mod segment;
 
-pub use join::{Counts, Join, OfPlace, Place, SentAgain};
-pub use range::Range;
-pub use segment::{Tuple, dropped, retransmitted};
+pub(crate) use join::{Counts, Join, SentAgain, SiteCounts, SiteReason};
+pub(crate) use range::Range;
+pub(crate) use segment::retransmitted;
+pub(crate) use segment::{Tuple, dropped};

@@ -2,11 +2,11 @@
 
 /// Sequence numbers of a segment, of which there is at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
+pub(crate) struct Range {
     /// The first number.
-    pub start: u32,
+    pub(crate) start: u32,
     /// How many numbers.
-    pub length: u32,
+    pub(crate) length: u32,
 }
 
 impl Range {
@@ -14,12 +14,12 @@ impl Range {
     const MOST: u32 = 1 << 30;
 
     /// Absent for an empty range, and for one that no segment has.
-    pub fn new(start: u32, length: u32) -> Option<Self> {
+    pub(crate) fn new(start: u32, length: u32) -> Option<Self> {
         (1..=Self::MOST).contains(&length).then_some(Self { start, length })
     }
 
     /// The parts of this range before and behind `other`; `None` if the two have no number in common.
-    pub fn without(self, other: Self) -> Option<[Option<Self>; 2]> {
+    pub(crate) fn without(self, other: Self) -> Option<[Option<Self>; 2]> {
         let start = i64::from(other.start.wrapping_sub(self.start).cast_signed());
         let end = start + i64::from(other.length);
         let length = i64::from(self.length);

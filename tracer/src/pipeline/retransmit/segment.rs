@@ -23,17 +23,17 @@ const ACK: u8 = 16;
 
 /// Source and destination of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tuple {
+pub(crate) struct Tuple {
     /// The sender.
-    pub source: SocketAddr,
+    pub(crate) source: SocketAddr,
     /// The receiver.
-    pub destination: SocketAddr,
+    pub(crate) destination: SocketAddr,
 }
 
 /// The connection and the sequence numbers of a dropped segment; absent if they cannot be read, and for a segment without
 /// sequence numbers of its own, such as a bare acknowledgement, and
 /// for a SYN-ACK.
-pub fn dropped(record: &DroppedSegment) -> Option<(Tuple, Range)> {
+pub(crate) fn dropped(record: &DroppedSegment) -> Option<(Tuple, Range)> {
     let available = usize::try_from(record.available).unwrap_or(usize::MAX).min(SEGMENT_HEADERS);
     let bytes = record.headers.as_bytes().get(..available)?;
     match record.key.protocol {
@@ -44,7 +44,7 @@ pub fn dropped(record: &DroppedSegment) -> Option<(Tuple, Range)> {
 }
 
 /// The connection and the sequence numbers of a retransmission; absent if the record has none.
-pub fn retransmitted(record: &Retransmission) -> Option<(Tuple, Range)> {
+pub(crate) fn retransmitted(record: &Retransmission) -> Option<(Tuple, Range)> {
     let [source, destination] = if record.family == AF_INET6 {
         [record.source_v6, record.destination_v6].map(|words| {
             let bytes: [u8; 16] = zerocopy::transmute!(words);

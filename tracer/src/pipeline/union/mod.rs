@@ -14,8 +14,8 @@ use crate::domain::dedupe::{DedupeLedger, Moment};
 use crate::domain::event::{DropEvent, Origin};
 use kept::{Kept, Slot};
 use reasons::Reasons;
-pub use reasons::net_dm_reason_name;
-pub use totals::unite;
+pub(crate) use reasons::net_dm_reason_name;
+pub(crate) use totals::unite;
 pub(super) use totals::{JoinKey, join_key, reports_reasons};
 
 /// Largest number of packet bytes that are kept while events wait for the other source.

@@ -25,7 +25,7 @@ const QDISC_DROP: &str = "QDISC_DROP";
 /// subsystems that have not registered theirs. Userspace cannot see which subsystems have, so no subsystem's reason is
 /// distinguished from another's. Exact reasons of queueing disciplines come by a tracepoint of their own; `kfree_skb`,
 /// which `NET_DM` is attached to, receives the general one (`__tcf_kfree_skb_list`, `net/sched/sch_generic.c`).
-pub fn net_dm_reason_name(reason: &Reason) -> &str {
+pub(crate) fn net_dm_reason_name(reason: &Reason) -> &str {
     let name = &*reason.name;
     match &*reason.subsystem {
         // Names of devlink traps, and names of XDP, which `NET_DM` never reports.

@@ -30,7 +30,7 @@ struct Sums {
 /// Joins both sources into one table. The kernel program's rows are kept, because it reports more facts and counts all
 /// drops that it sees. Packets that `NET_DM` counted beyond them, by drop site and reason, get rows of their own: they
 /// are drops that the kernel program missed. Where such a row is a part of `NET_DM`'s row, its bytes are not known.
-pub fn unite(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Vec<DropTotal> {
+pub(crate) fn unite(ebpf: Vec<DropTotal>, net_dm: Vec<DropTotal>) -> Vec<DropTotal> {
     let by_reason = reports_reasons(&net_dm);
     let key = |total: &DropTotal| join_key(&total.key, by_reason);
     let mut sums: HashMap<JoinKey, Sums, RandomState> = HashMap::default();

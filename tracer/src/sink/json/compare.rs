@@ -15,13 +15,13 @@ use crate::outside::to_json;
 use crate::sink::CompareSink;
 
 /// Shows a comparison as one line of JSON.
-pub struct CompareJson<W> {
+pub(crate) struct CompareJson<W> {
     out: W,
 }
 
 impl<W: Write> CompareJson<W> {
     /// Writes to `out`.
-    pub const fn new(out: W) -> Self {
+    pub(crate) const fn new(out: W) -> Self {
         Self { out }
     }
 }
@@ -33,7 +33,7 @@ impl<W: Write> CompareSink for CompareJson<W> {
             head: Head::new(SCHEMA, &report.host, report.started_at, report.duration, &report.sources),
             union: report.union.as_ref(),
             total: &report.comparison.total,
-            sites: report.comparison.sites.iter().map(|row| PlaceRow::new(row, &by)).collect(),
+            sites: report.comparison.sites.iter().map(|row| SiteRow::new(row, &by)).collect(),
         };
         to_json(&mut self.out, &document)?;
         self.out.write_all(b"\n")?;
@@ -47,11 +47,11 @@ struct Document<'r> {
     head: Head<'r>,
     union: Option<&'r DedupeLedger>,
     total: &'r Sums,
-    sites: Vec<PlaceRow<'r>>,
+    sites: Vec<SiteRow<'r>>,
 }
 
 #[derive(Serialize)]
-struct PlaceRow<'r> {
+struct SiteRow<'r> {
     #[serde(flatten)]
     key: Members<'r>,
     ebpf: u64,
@@ -61,7 +61,7 @@ struct PlaceRow<'r> {
     not_by_ebpf: &'r Gap,
 }
 
-impl<'r> PlaceRow<'r> {
+impl<'r> SiteRow<'r> {
     fn new(row: &'r Row<Arc<NamedKey>>, by: &Dimensions) -> Self {
         Self {
             key: by.members(&row.site),

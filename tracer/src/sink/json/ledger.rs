@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::hidden::Hidden;
 use super::outside::Outside;
 use super::{retransmit, symbol_of};
 use crate::domain::attribution::AttributionLedger;
@@ -25,6 +26,8 @@ pub(super) struct LedgerLine<'r> {
     sources: Vec<WithRecords<'r>>,
     union: Option<&'r DedupeLedger>,
     attribution: Option<&'r AttributionLedger>,
+    /// The sums of drops that were hidden.
+    hidden: Vec<Hidden>,
     /// Null where retransmissions are not asked for.
     retransmissions: Option<retransmit::Ledger>,
     /// `None` where the kernel's counters are not read.
@@ -35,11 +38,12 @@ pub(super) struct LedgerLine<'r> {
 impl<'r> LedgerLine<'r> {
     pub(super) fn new(end: &RunEnd<'r>) -> Self {
         let sources = end.sources.iter().map(WithRecords::from).collect();
-        let RunEnd { union, attribution, retransmissions, outside, duration, .. } = *end;
+        let RunEnd { union, attribution, hidden, retransmissions, outside, duration, .. } = *end;
+        let hidden = hidden.iter().map(Hidden::from).collect();
         let retransmissions = retransmissions.map(retransmit::Ledger::from);
         let duration_ns = duration.map(|duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
         let outside = outside.map(Outside::from);
-        Self { schema: LEDGER, sources, union, attribution, retransmissions, outside, duration_ns }
+        Self { schema: LEDGER, sources, union, attribution, hidden, retransmissions, outside, duration_ns }
     }
 }
 

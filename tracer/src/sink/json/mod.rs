@@ -1,12 +1,15 @@
-//! JSON for programs: one document per line. `docs/output.md` has every field; within a version a schema only grows.
+//! JSON for programs: one document per line. `docs/reference/output.md` has every field; within a version a schema only grows.
 
 mod compare;
 mod head;
+mod hidden;
+mod keys;
 mod ledger;
 mod outside;
-mod places;
+mod past;
 mod raw;
 mod reconcile;
+mod refused;
 mod retransmit;
 mod stack;
 mod stat;
@@ -18,14 +21,16 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-pub use compare::CompareJson;
+pub(crate) use compare::CompareJson;
 pub(crate) use ledger::Account;
+pub(crate) use raw::RawJson;
+pub use raw::RawOptions;
 pub(in crate::sink) use raw::line_of_key;
-pub use raw::{RawJson, RawOptions};
-pub use reconcile::ReconcileJson;
-pub use stat::StatJson;
+pub(crate) use reconcile::ReconcileJson;
+pub(crate) use stat::StatJson;
 pub use trace::TraceJson;
-pub use trace::drop_fields;
+#[cfg(feature = "otlp")]
+pub(crate) use trace::drop_fields;
 
 use crate::domain::event::{Location, Symbol};
 

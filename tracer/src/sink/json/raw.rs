@@ -33,7 +33,7 @@ pub struct RawOptions {
 }
 
 /// Writes a line for each drop that a backend reported. Allocates memory only for the first drop.
-pub struct RawJson<W> {
+pub(crate) struct RawJson<W> {
     out: W,
     line: Vec<u8>,
     options: RawOptions,
@@ -43,7 +43,7 @@ pub struct RawJson<W> {
 
 impl<W: Write> RawJson<W> {
     /// Writes to `out`.
-    pub fn new(out: W, options: RawOptions) -> Self {
+    pub(crate) fn new(out: W, options: RawOptions) -> Self {
         let (now, settled) = <_>::default();
         Self { out, line: Vec::with_capacity(1024), options, now, settled }
     }
@@ -51,6 +51,12 @@ impl<W: Write> RawJson<W> {
     /// What the lines are written to.
     pub(in crate::sink) const fn out(&mut self) -> &mut W {
         &mut self.out
+    }
+
+    /// What the lines were written to.
+    #[cfg(feature = "agent")]
+    pub(in crate::sink) const fn written(&self) -> &W {
+        &self.out
     }
 
     fn write_line(&mut self, document: &impl Serialize) -> io::Result<()> {

@@ -10,13 +10,13 @@ use crate::outside::to_json;
 use crate::sink::ReconcileSink;
 
 /// Shows the counters as one line of JSON.
-pub struct ReconcileJson<W> {
+pub(crate) struct ReconcileJson<W> {
     out: W,
 }
 
 impl<W: Write> ReconcileJson<W> {
     /// Writes to `out`.
-    pub const fn new(out: W) -> Self {
+    pub(crate) const fn new(out: W) -> Self {
         Self { out }
     }
 }

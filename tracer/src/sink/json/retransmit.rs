@@ -27,14 +27,14 @@ pub(super) struct Line<'e> {
 #[derive(Serialize)]
 struct After<'e> {
     #[serde(flatten)]
-    place: Named<'e>,
+    site: Named<'e>,
     elapsed_ns: u64,
 }
 
 impl<'e> From<&'e Cause> for After<'e> {
     fn from(cause: &'e Cause) -> Self {
         let elapsed_ns = u64::try_from(cause.before.as_nanos()).unwrap_or(u64::MAX);
-        Self { place: Named::new(&cause.reason, &cause.location), elapsed_ns }
+        Self { site: Named::new(&cause.reason, &cause.location), elapsed_ns }
     }
 }
 
@@ -102,13 +102,13 @@ impl From<&RetransmitLedger> for Ledger {
 #[derive(Serialize)]
 pub(super) struct Retransmissions<'r> {
     ledger: Ledger,
-    drops: Vec<OfPlace<'r>>,
+    drops: Vec<FollowedRow<'r>>,
 }
 
 #[derive(Serialize)]
-struct OfPlace<'r> {
+struct FollowedRow<'r> {
     #[serde(flatten)]
-    place: Named<'r>,
+    site: Named<'r>,
     packets: u64,
     followed: u64,
     not_followed: u64,
@@ -117,12 +117,12 @@ struct OfPlace<'r> {
 
 impl<'r> From<&'r RetransmitReport> for Retransmissions<'r> {
     fn from(report: &'r RetransmitReport) -> Self {
-        let drops = report.places.iter().map(|place| OfPlace {
-            place: Named::new(&place.reason, &place.location),
-            packets: place.drops,
-            followed: place.followed,
-            not_followed: place.not_followed,
-            unknown: place.unknown(),
+        let drops = report.sites.iter().map(|site| FollowedRow {
+            site: Named::new(&site.reason, &site.location),
+            packets: site.drops,
+            followed: site.followed,
+            not_followed: site.not_followed,
+            unknown: site.unknown(),
         });
         Self { ledger: Ledger::from(&report.ledger), drops: drops.collect() }
     }

@@ -15,7 +15,7 @@ pub(super) struct Stack<'e>(&'e [Arc<Location>]);
 
 /// The sampled stacks of a drop site and reason.
 #[derive(Serialize)]
-pub(super) struct OfPlace<'r> {
+pub(super) struct StacksRow<'r> {
     reason: Option<&'r str>,
     subsystem: Option<&'r str>,
     symbol: Option<&'r str>,
@@ -33,10 +33,10 @@ struct WithSamples<'r> {
     netfilter_hook: Option<NetfilterHook>,
 }
 
-impl<'r> From<&'r SampledStacks> for OfPlace<'r> {
-    fn from(place: &'r SampledStacks) -> Self {
-        let reason = reason_name(&place.reason);
-        let (symbol, offset, module) = symbol_of(&place.location);
+impl<'r> From<&'r SampledStacks> for StacksRow<'r> {
+    fn from(site: &'r SampledStacks) -> Self {
+        let reason = reason_name(&site.reason);
+        let (symbol, offset, module) = symbol_of(&site.location);
         let stack = |stack: &'r SampledStack| WithSamples {
             functions: Stack(&stack.functions),
             samples: stack.samples,
@@ -44,13 +44,13 @@ impl<'r> From<&'r SampledStacks> for OfPlace<'r> {
         };
         Self {
             reason,
-            subsystem: reason.map(|_| &*place.reason.subsystem),
+            subsystem: reason.map(|_| &*site.reason.subsystem),
             symbol,
             offset,
             module,
-            drops: place.drops,
-            sampled: place.sampled,
-            stacks: place.stacks.iter().map(stack).collect(),
+            drops: site.drops,
+            sampled: site.sampled,
+            stacks: site.stacks.iter().map(stack).collect(),
         }
     }
 }

@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Shown;
+use super::keys::{KeyTexts, Keyed};
 use super::ledger::LedgerLine;
-use super::places::{Keyed, Places};
 use super::retransmit;
 use super::stack::Stack;
 use crate::dimension::Dimensions;
@@ -30,26 +30,26 @@ const IPPROTO_RAW: u16 = 255;
 pub struct TraceJson<W> {
     out: W,
     line: Vec<u8>,
-    places: Places,
+    keys: KeyTexts,
 }
 
 impl<W: Write> TraceJson<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, line: Vec::with_capacity(1024), places: Places::default() }
+        Self { out, line: Vec::with_capacity(1024), keys: KeyTexts::default() }
     }
 }
 
 impl<W: Write> DropSink for TraceJson<W> {
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
-        let Self { out, line, places } = self;
+        let Self { out, line, keys } = self;
         let decoded = decode(event.start, event.key.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
         line.clear();
         to_json(&mut *line, &Head::from(event))?;
         // Three objects become one: the brackets between them become a comma.
         line.pop();
         line.push(b',');
-        line.extend_from_slice(places.members(event.key)?);
+        line.extend_from_slice(keys.members(event.key)?);
         let rest = line.len();
         to_json(&mut *line, &Packet::new(event, &decoded))?;
         line[rest] = b',';
@@ -74,7 +74,8 @@ impl<W: Write> DropSink for TraceJson<W> {
 }
 
 /// A drop's fields as its line has them, null where a fact is not known.
-pub fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
+#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "the fields of pushed records"))]
+pub(crate) fn drop_fields(event: &DropEvent<'_>) -> Map<String, Value> {
     let decoded = decode(event.start, event.key.protocol, event.bytes).with_tag(event.facts.vlan.map(VlanTag::id));
     let head = serde_json::to_value(Head::from(event));
     let key = serde_json::to_value(Keyed::new(event.key, &Dimensions::of_drops()));
@@ -161,7 +162,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// The local port of the packet's socket. A raw socket has the number of its protocol in place of a port (`raw_v4_input` and
+/// The local port of the packet's socket. A raw socket has the number of its protocol instead of a port (`raw_v4_input` and
 /// `inet_create`, `net/ipv4`), and a socket of pings an identifier.
 fn local_port(port: Option<u16>, packet: &Decoded) -> Option<u16> {
     let Content::Ip(ip) = &packet.content else { return port };

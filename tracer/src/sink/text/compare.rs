@@ -15,14 +15,14 @@ use crate::render::paint::{Painted, Style};
 use crate::sink::CompareSink;
 
 /// Shows a comparison as a table.
-pub struct CompareText<W> {
+pub(crate) struct CompareText<W> {
     out: W,
     color: bool,
 }
 
 impl<W: Write> CompareText<W> {
     /// Writes to `out`, with colours if wanted.
-    pub const fn new(out: W, color: bool) -> Self {
+    pub(crate) const fn new(out: W, color: bool) -> Self {
         Self { out, color }
     }
 
@@ -144,7 +144,7 @@ const fn words(cause: Cause) -> &'static str {
         Cause::Undecodable => "in malformed messages",
         Cause::NetDmOverflow | Cause::EbpfOverflow => "counted by reason only",
         Cause::Interrupted => "while others had stopped it",
-        Cause::TooManyPlaces => "at more than 64 drop sites a second",
+        Cause::TooManySites => "at more than 64 drop sites a second",
         Cause::AlertBufferReplaced => "while an alert was sent",
         Cause::EbpfMissed => "while it was running on that CPU already",
     }

@@ -20,6 +20,13 @@ pub(crate) struct LedgerLine {
     pub(crate) healthy: bool,
 }
 
+impl LedgerLine {
+    /// A line that reports no problem.
+    pub(super) const fn plain(text: String) -> Self {
+        Self { text, healthy: true }
+    }
+}
+
 /// One line for each source.
 pub(super) fn accounting(sources: &[SourceReport]) -> Vec<LedgerLine> {
     let lines = sources.iter().map(|source| {
@@ -295,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn net_dm_ledger_shows_losses_by_place() {
+    fn net_dm_ledger_shows_losses_by_cause() {
         let mut source = net_dm_source();
         let expected = "ledger: 1,000 drops = 990 accounted + 6 overflow + 4 filtered; lost 123 = \
                         20 because the kernel's queue was full + 100 because the socket was full + 3 undecodable";

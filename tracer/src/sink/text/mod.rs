@@ -1,13 +1,17 @@
 //! Text for people.
 
+mod clock;
 mod compare;
 mod ledger;
 mod outside;
 mod owner;
 mod packet;
+mod past;
 mod reconcile;
+mod refused;
 mod retransmit;
 mod sentence;
+mod sentences;
 mod stacks;
 mod stat;
 mod table;
@@ -15,15 +19,23 @@ mod table;
 mod tests;
 mod trace;
 
-pub use compare::CompareText;
+pub(crate) use clock::local_zone;
+pub(crate) use compare::CompareText;
 #[cfg(feature = "top")]
 pub(crate) use ledger::LedgerLine;
 pub(super) use owner::OwnedBy;
-pub use reconcile::ReconcileText;
-pub use sentence::{drop_sentence, packet_sentence};
+pub(crate) use past::lines as history_lines;
 #[cfg(feature = "top")]
+pub(crate) use past::local_span;
+pub(crate) use reconcile::ReconcileText;
+#[cfg(feature = "otlp")]
+pub(crate) use sentence::drop_sentence;
+pub(crate) use sentence::packet_sentence;
+pub use sentences::Recorded;
+pub use stat::StatOptions;
+pub(crate) use stat::StatText;
+#[cfg(any(feature = "html", feature = "top"))]
 pub(crate) use stat::verdict;
-pub use stat::{Recorded, StatOptions, StatText};
 pub(super) use trace::interface_of;
 pub(crate) use trace::ledger_lines;
 pub use trace::{TraceText, TraceTextOptions};

@@ -45,7 +45,7 @@ fn line(counter: &ReconciledCounter) -> LedgerLine {
         _ => ("", *outside),
     };
     let mut text = format!("outside kfree_skb: {limit}{}", Grouped(packets));
-    _ = write!(text, " {name}{}{}: {meaning}; ", place(counter), listeners(counter));
+    _ = write!(text, " {name}{}{}: {meaning}; ", origin(counter), listeners(counter));
     if *outside == 0 {
         text.push_str("some may be drops that were counted without a reason, filtered or lost; ");
     }
@@ -54,7 +54,7 @@ fn line(counter: &ReconciledCounter) -> LedgerLine {
 }
 
 /// ` of eth0 in netns web`, or ` (CPU 0, 3)` for a counter of the whole host.
-fn place(counter: &ReconciledCounter) -> String {
+fn origin(counter: &ReconciledCounter) -> String {
     let mut text = match &counter.interface {
         None => String::new(),
         Some(Interface { name: Some(name), .. }) => format!(" of {}", printable(name)),
@@ -82,7 +82,7 @@ fn beside(found: &Reconciliation) -> Vec<LedgerLine> {
             found.counters.iter().filter(is_beside).filter(|counter| counter.is_compared == is_compared).collect();
         let one = |counter: &&ReconciledCounter| {
             let no_loss = if counter.class == NO_LOSS { ", no loss" } else { "" };
-            format!("{} {}{}{no_loss}", Grouped(counter.rise), counter.name, place(counter))
+            format!("{} {}{}{no_loss}", Grouped(counter.rise), counter.name, origin(counter))
         };
         let mut shown: Vec<_> = of.iter().take(MOST_LINES).map(one).collect();
         if of.len() > MOST_LINES {

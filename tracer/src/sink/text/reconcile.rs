@@ -11,14 +11,14 @@ use crate::render::paint::{Painted, Style};
 use crate::sink::ReconcileSink;
 
 /// Shows the counters as a table.
-pub struct ReconcileText<W> {
+pub(crate) struct ReconcileText<W> {
     out: W,
     color: bool,
 }
 
 impl<W: Write> ReconcileText<W> {
     /// Writes to `out`, with colours if wanted.
-    pub const fn new(out: W, color: bool) -> Self {
+    pub(crate) const fn new(out: W, color: bool) -> Self {
         Self { out, color }
     }
 

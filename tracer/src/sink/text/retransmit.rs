@@ -12,7 +12,7 @@ use crate::render::number::Grouped;
 use crate::render::time::TimeText;
 
 /// Rows that are shown unless all are asked for.
-const PLACES: usize = 10;
+const SITES: usize = 10;
 
 /// `11:22:33.000000000  retransmission 10.0.0.1:5000 > 10.0.0.2:80, 1448 bytes of sequence from 77: 203.5 ms after NETFILTER_DROP at nf_hook_slow+0x5a`.
 pub(super) fn line(event: &RetransmitEvent) -> String {
@@ -47,25 +47,25 @@ fn milliseconds(span: Duration) -> String {
 
 /// The drops by drop site and reason: the first ones, or all.
 pub(super) fn lines(report: &RetransmitReport, all: bool) -> Vec<String> {
-    if report.places.is_empty() {
+    if report.sites.is_empty() {
         return vec![];
     }
-    let shown = if all { usize::MAX } else { PLACES };
+    let shown = if all { usize::MAX } else { SITES };
     let mut lines = vec![String::new(), "Drops that a retransmission of TCP followed:".into()];
-    lines.extend(report.places.iter().take(shown).map(place));
-    let hidden = report.places.len().saturating_sub(shown);
+    lines.extend(report.sites.iter().take(shown).map(site_line));
+    let hidden = report.sites.len().saturating_sub(shown);
     if hidden > 0 {
-        let drops = report.places.iter().skip(shown).map(|place| place.drops).sum();
+        let drops = report.sites.iter().skip(shown).map(|row| row.drops).sum();
         lines.push(format!("  … and {hidden} more with {} drops (--top 0 shows all)", Grouped(drops)));
     }
     lines
 }
 
-fn place(place: &DropsFollowed) -> String {
-    let (reason, site) = (dimension::reason(&place.reason), dimension::site(&place.location, usize::MAX));
-    let (drops, followed) = (Grouped(place.drops), Grouped(place.followed));
-    let (not_followed, unknown) = (Grouped(place.not_followed), Grouped(place.unknown()));
-    let unit = if place.drops == 1 { "drop" } else { "drops" };
+fn site_line(row: &DropsFollowed) -> String {
+    let (reason, site) = (dimension::reason(&row.reason), dimension::site(&row.location, usize::MAX));
+    let (drops, followed) = (Grouped(row.drops), Grouped(row.followed));
+    let (not_followed, unknown) = (Grouped(row.not_followed), Grouped(row.unknown()));
+    let unit = if row.drops == 1 { "drop" } else { "drops" };
     format!(
         "  {reason} at {site}: {drops} {unit} = {followed} followed + {not_followed} not followed + {unknown} unknown"
     )
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn each_place_is_a_sum() {
+    fn each_site_is_a_sum() {
         let report = retransmissions();
         let text = [lines(&report, false), vec![ledger(&report.ledger).text]].concat().join("\n");
         insta::assert_snapshot!(text);
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn rows_that_are_left_out_are_counted() {
         let report = retransmissions();
-        let many = RetransmitReport { places: vec![report.places[0].clone(); 13], ..report };
+        let many = RetransmitReport { sites: vec![report.sites[0].clone(); 13], ..report };
         assert!(lines(&many, false).last().unwrap().contains("and 3 more with 36 drops"));
         assert_eq!(lines(&many, true).len(), 15);
     }

@@ -10,7 +10,8 @@ use crate::packet::Decoded;
 
 /// `SOCKET_RCVBUFF at udp_queue_rcv_one_skb+0x1a7 on lo: UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, without unknown
 /// facts, and without addresses of the kernel.
-pub fn drop_sentence(event: &DropEvent<'_>) -> String {
+#[cfg_attr(not(any(test, feature = "otlp")), expect(dead_code, reason = "the text of pushed records"))]
+pub(crate) fn drop_sentence(event: &DropEvent<'_>) -> String {
     let key = event.key;
     let location = &key.location;
     let mut sentence = match reason_name(&key.reason) {
@@ -28,7 +29,7 @@ pub fn drop_sentence(event: &DropEvent<'_>) -> String {
 }
 
 /// `UDP 10.0.0.1:53 > 10.0.0.2:4444 len 90`, of a packet that no record of a drop describes. `length` is in bytes.
-pub fn packet_sentence(decoded: Decoded, length: u32) -> String {
+pub(crate) fn packet_sentence(decoded: Decoded, length: u32) -> String {
     Described::of(decoded, length).to_string()
 }
 

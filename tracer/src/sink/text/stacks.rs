@@ -10,29 +10,29 @@ const SITES: usize = 5;
 const STACKS: usize = 3;
 
 /// The stacks of the sites with the most drops: of all, or of some.
-pub(super) fn lines(places: &[SampledStacks], all: bool) -> Vec<String> {
-    let (sites, stacks) = if all { (usize::MAX, usize::MAX) } else { (SITES, STACKS) };
+pub(super) fn lines(sites: &[SampledStacks], all: bool) -> Vec<String> {
+    let (most_sites, most_stacks) = if all { (usize::MAX, usize::MAX) } else { (SITES, STACKS) };
     let mut lines = vec![];
-    for place in places.iter().take(sites) {
+    for site in sites.iter().take(most_sites) {
         lines.push(String::new());
-        lines.push(head(place));
-        for stack in place.stacks.iter().take(stacks) {
-            lines.push(share(stack, place.sampled));
+        lines.push(head(site));
+        for stack in site.stacks.iter().take(most_stacks) {
+            lines.push(share(stack, site.sampled));
             lines.extend(callers(stack));
         }
-        lines.extend(rest("stack", &place.stacks, stacks, |stack| stack.samples));
-        let unknown = place.sampled - place.stacks.iter().map(|stack| stack.samples).sum::<u64>();
+        lines.extend(rest("stack", &site.stacks, most_stacks, |stack| stack.samples));
+        let unknown = site.sampled - site.stacks.iter().map(|stack| stack.samples).sum::<u64>();
         if unknown > 0 {
             lines.push(format!("  unknown stacks: {} samples", Grouped(unknown)));
         }
     }
-    lines.extend(rest("drop site", places, sites, |place| place.sampled));
+    lines.extend(rest("drop site", sites, most_sites, |site| site.sampled));
     lines
 }
 
-fn head(place: &SampledStacks) -> String {
-    let (reason, site) = (dimension::reason(&place.reason), dimension::site(&place.location, usize::MAX));
-    let (sampled, drops) = (Grouped(place.sampled), Grouped(place.drops));
+fn head(row: &SampledStacks) -> String {
+    let (reason, site) = (dimension::reason(&row.reason), dimension::site(&row.location, usize::MAX));
+    let (sampled, drops) = (Grouped(row.sampled), Grouped(row.drops));
     format!("{reason} at {site}: call stacks of {sampled} of {drops} drops")
 }
 
@@ -71,9 +71,9 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_counted() {
-        let place = stacks().remove(0);
-        let first = &place.stacks[0];
-        let many = SampledStacks { stacks: vec![first.clone(); 5], sampled: 5 * first.samples + 2, ..place.clone() };
+        let site = stacks().remove(0);
+        let first = &site.stacks[0];
+        let many = SampledStacks { stacks: vec![first.clone(); 5], sampled: 5 * first.samples + 2, ..site.clone() };
         let text = lines(&vec![many.clone(); 7], false).join("\n");
         assert!(
             text.contains("… and 2 more stacks with 2,094 samples") && text.contains("unknown stacks: 2 samples"),

@@ -5,16 +5,15 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use super::sentences::Recorded;
 use super::table::{Columns, Row, Shown};
-use super::{ledger, outside, retransmit, stacks};
+use super::{ledger, outside, past, refused, retransmit, sentences, stacks};
 use crate::dimension::{Dimension, Dimensions, WHO};
-use crate::domain::event::{Kind, Origin};
-use crate::domain::ledger::Ledger;
-use crate::domain::report::{SourceReport, StatReport};
-use crate::outside::printable;
+use crate::domain::event::Origin;
+use crate::domain::report::StatReport;
 use crate::render::Size;
 use crate::render::fit::width;
-use crate::render::number::{Grouped, seconds};
+use crate::render::number::Grouped;
 use crate::render::paint::{Painted, Style};
 use crate::render::rank::{Rank, Ranking, Sort, per_second};
 use crate::sink::StatSink;
@@ -23,16 +22,6 @@ use crate::sink::StatSink;
 const DEFAULT_TOP: usize = 20;
 /// Number of reasons without a key that a redrawn table shows.
 const LIVE_OVERFLOW: usize = 3;
-
-/// A recording that a report is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorded {
-    /// It has the duration of its run.
-    Whole,
-    /// The end of its run is not known, because the recording is truncated or of an earlier version: the report ends with the
-    /// last drop.
-    ToLastDrop,
-}
 
 /// How totals are shown. Only [`sort`](Self::sort) and [`by`](Self::by) matter to formats for programs.
 pub struct StatOptions {
@@ -57,7 +46,7 @@ pub struct StatOptions {
 }
 
 /// Shows totals as a table.
-pub struct StatText<W> {
+pub(crate) struct StatText<W> {
     out: W,
     options: StatOptions,
     ranking: Ranking,
@@ -68,7 +57,7 @@ pub struct StatText<W> {
 
 impl<W: Write> StatText<W> {
     /// Writes to `out`, a table for each report.
-    pub fn new(out: W, options: StatOptions) -> Self {
+    pub(crate) fn new(out: W, options: StatOptions) -> Self {
         let ranking = Ranking::new(options.sort);
         Self { out, options, ranking, tables: 0, gaps: vec![] }
     }
@@ -79,7 +68,11 @@ impl<W: Write> StatSink for StatText<W> {
         let size = (self.options.size)();
         // The last table stays, so it is shown whole, even where it makes the terminal scroll.
         let height = size.height.filter(|_| self.options.live && !report.is_final);
-        let (ranks, span) = self.ranking.rank(report);
+        let (mut ranks, span) = self.ranking.rank(report);
+        if height.is_some() {
+            // The sort is stable: both parts keep their order.
+            ranks.sort_by_key(|rank| !grows(rank));
+        }
         let StatOptions { home_netns, recorded, live, .. } = self.options;
         let gaps = report.outside.as_ref().map_or(&[][..], |found| &found.gaps);
         // A table that stays need not repeat what the one before it says.
@@ -122,15 +115,15 @@ impl<W> StatText<W> {
     }
 }
 
-/// What was seen, counted and lost, and what the kernel's counters show outside `kfree_skb`.
-#[cfg(feature = "top")]
+/// What was seen, counted, hidden and lost, and what was lost outside `kfree_skb`.
+#[cfg(any(feature = "html", feature = "top"))]
 pub(crate) fn verdict(report: &StatReport) -> Vec<ledger::LedgerLine> {
+    let hidden = report.hidden.iter().map(|hidden| ledger::LedgerLine::plain(sentences::hidden(hidden)));
+    let refused = report.refused.iter().flat_map(|found| refused::lines(found, report.is_final, false));
     let outside = report.outside.iter().flat_map(|found| outside::lines(found, false));
-    ledger::accounting(&report.sources).into_iter().chain(outside).collect()
+    let past = report.past.iter().flat_map(past::lines);
+    past.chain(ledger::accounting(&report.sources)).chain(hidden).chain(refused).chain(outside).collect()
 }
-
-/// Shown where the terminal is too narrow for the column of residents.
-const NO_ROOM_FOR_WHO: &str = "WHO has no room: widen the terminal, or --by reason,netns,container";
 
 struct Line {
     text: String,
@@ -154,17 +147,22 @@ struct View<'r> {
 
 impl View<'_> {
     fn lines(&self) -> Vec<Line> {
-        let head = Line { text: self.head(), style: Style::Plain };
-        let tail: Vec<_> = ledger::accounting(&self.report.sources)
-            .into_iter()
+        let head = sentences::fitting_head(self.report, self.span, self.recorded, self.width);
+        let head = Line { text: head, style: Style::Plain };
+        let hidden = self.report.hidden.iter().map(|hidden| ledger::LedgerLine::plain(sentences::hidden(hidden)));
+        let past = self.report.past.iter().flat_map(past::lines);
+        let tail: Vec<_> = past
+            .chain(hidden)
+            .chain(ledger::accounting(&self.report.sources))
             .chain(self.records())
             .chain(self.report.attribution.as_ref().map(ledger::attribution))
             .chain(self.report.flows.as_ref().map(ledger::flows))
             .chain(self.report.retransmissions.as_ref().map(|found| retransmit::ledger(&found.ledger)))
+            .chain(self.refused())
             .chain(self.report.outside.iter().flat_map(|found| outside::lines(found, self.with_gaps)))
             .map(|line| Line { style: if line.healthy { Style::Plain } else { Style::Alarm }, text: line.text })
-            .chain(self.not_packets())
-            .chain(self.own())
+            .chain(sentences::not_packets(self.report).map(|text| Line { text, style: Style::Plain }))
+            .chain(sentences::own(self.report).map(|text| Line { text, style: Style::Alarm }))
             .chain(self.filled())
             .collect();
         let around = std::iter::once(&head).chain(&tail).map(|line| self.rows_taken(line)).sum();
@@ -181,6 +179,12 @@ impl View<'_> {
         self.recorded.map(|_| ledger::events(&self.report.sources)).unwrap_or_default()
     }
 
+    /// The SYNs that listening sockets refused.
+    fn refused(&self) -> Vec<ledger::LedgerLine> {
+        let lines = |report| refused::lines(report, self.report.is_final, self.top == Some(0));
+        self.report.refused.as_ref().map(lines).unwrap_or_default()
+    }
+
     /// The drops that retransmissions followed, under the last table only.
     fn followed(&self) -> impl Iterator<Item = Line> {
         let found = self.report.retransmissions.as_ref().filter(|_| self.report.is_final);
@@ -190,35 +194,9 @@ impl View<'_> {
 
     /// The call stacks, which are many lines: under the last table only.
     fn stacks(&self) -> impl Iterator<Item = Line> {
-        let places = self.report.stacks.as_deref().filter(|_| self.report.is_final).unwrap_or_default();
-        let lines = stacks::lines(places, self.top == Some(0));
+        let sites = self.report.stacks.as_deref().filter(|_| self.report.is_final).unwrap_or_default();
+        let lines = stacks::lines(sites, self.top == Some(0));
         lines.into_iter().map(|text| Line { text, style: Style::Plain })
-    }
-
-    /// Drops that pass the tracepoint and are no packets of a network, by kind.
-    fn not_packets(&self) -> Option<Line> {
-        const WORDS: [(Kind, &str); 4] = [
-            (Kind::Unix, "messages of Unix sockets"),
-            (Kind::Netlink, "netlink messages"),
-            (Kind::Copy, "copies of packets that went on"),
-            (Kind::Empty, "empty buffers"),
-        ];
-        let count = |kind: Kind| {
-            let rows = self.report.drops.iter().filter(move |total| total.key.kind == kind);
-            rows.map(|total| total.packets).sum::<u64>()
-        };
-        let counted = WORDS.map(|(kind, words)| (count(kind), words)).into_iter().filter(|(count, _)| *count > 0);
-        let words: Vec<_> = counted.map(|(count, words)| format!("{} {words}", Grouped(count))).collect();
-        let text = format!("not packets of a network, and not in the table: {}", words.join(", "));
-        (!words.is_empty()).then_some(Line { text, style: Style::Plain })
-    }
-
-    /// Drops that droptrace causes itself.
-    fn own(&self) -> Option<Line> {
-        let own = self.report.own_netlink_drops.filter(|own| *own > 0)?;
-        let text =
-            format!("own: {own} netlink messages for droptrace itself were dropped, because its sockets were full");
-        Some(Line { text, style: Style::Alarm })
     }
 
     /// Drops that only the drop monitor reported, where both sources ran.
@@ -227,19 +205,6 @@ impl View<'_> {
         let packets: u64 = drops.filter(|total| *total.seen_by == [Origin::NetDm]).map(|total| total.packets).sum();
         let text = format!("union: {} of these were seen by net_dm only", Grouped(packets));
         (self.is_of_both() && packets > 0).then_some(Line { text, style: Style::Plain })
-    }
-
-    fn head(&self) -> String {
-        let StatReport { host, duration, .. } = self.report;
-        let (name, kernel) = (printable(&host.name), printable(&host.kernel));
-        let mut head = format!("Packets dropped on {name} (Linux {kernel}) in {}", seconds(*duration));
-        if self.recorded == Some(Recorded::ToLastDrop) {
-            head.push_str(", from the start of the recording to its last drop");
-        }
-        if self.span != *duration {
-            _ = write!(head, "; PKT/S of the last {}", seconds(self.span));
-        }
-        head
     }
 
     /// Rows of the terminal that a line takes, which may wrap.
@@ -251,7 +216,7 @@ impl View<'_> {
     fn body(&self, around: usize) -> Vec<Line> {
         let report = self.report;
         if self.ranks.is_empty() && report.overflow.is_empty() {
-            return vec![Line { text: self.nothing(), style: Style::Plain }];
+            return vec![Line { text: sentences::nothing(self.report, self.recorded.is_some()), style: Style::Plain }];
         }
         let shown_overflow = match self.height {
             Some(_) => report.overflow.len().min(LIVE_OVERFLOW),
@@ -264,11 +229,11 @@ impl View<'_> {
         let (overflow, hidden_overflow) = report.overflow.split_at(shown_overflow);
 
         let shown_columns = self.columns();
-        let mut rows: Vec<_> = ranks.iter().map(|rank| Row::of_key(rank, &shown_columns)).collect();
+        let mut rows: Vec<_> = ranks.iter().map(|rank| self.row(rank, &shown_columns)).collect();
         rows.extend(overflow.iter().map(Row::of_overflow));
         rows.push(self.sum());
         let columns = Columns::fit(&rows, shown_columns, self.width);
-        let plain = |row| self.clipped(columns.line(row), Style::Plain);
+        let plain = |row: &Row<'_>| self.clipped(columns.line(row), row.style);
 
         let mut lines = vec![self.clipped(columns.heading(), Style::Heading)];
         lines.extend(rows[..shown].iter().map(plain));
@@ -282,13 +247,21 @@ impl View<'_> {
             lines.push(self.more("reason without a drop site", hidden_overflow.len(), packets));
         }
         lines.extend(rows[shown + shown_overflow..].iter().map(plain));
-        if columns.leaves_out(WHO) {
-            lines.push(self.clipped(NO_ROOM_FOR_WHO.into(), Style::Faint));
+        let left_out = columns.left_out();
+        if !left_out.is_empty() {
+            let text = format!("no room for {}: widen the terminal, or choose columns with --by", left_out.join(", "));
+            lines.push(self.clipped(text, Style::Faint));
         }
         lines
     }
 
-    /// Rows of places to show, of which `fitting` fit.
+    /// The row of a key. On a redrawn terminal, rows that do not grow any more are dim.
+    fn row<'t>(&self, rank: &Rank<'t>, shown: &Shown) -> Row<'t> {
+        let row = Row::of_key(rank, shown);
+        if self.height.is_some() && !grows(rank) { row.faint() } else { row }
+    }
+
+    /// Rows of aggregation keys to show, of which `fitting` fit.
     fn rows(&self, fitting: Option<usize>) -> usize {
         let wanted = match self.top {
             None => fitting.unwrap_or(DEFAULT_TOP),
@@ -320,7 +293,7 @@ impl View<'_> {
         let has_resident = self.ranks.iter().any(|rank| rank.total.key.residence.is_some());
         let who = (self.by.is_none() && has_resident).then_some(WHO);
         let dimensions = by.iter().filter(is_shown).chain(who).collect();
-        Shown { dimensions, seen_by: self.is_of_both() }
+        Shown { dimensions, are_chosen: self.by.is_some(), seen_by: self.is_of_both() }
     }
 
     fn is_of_both(&self) -> bool {
@@ -336,33 +309,10 @@ impl View<'_> {
         namespaces.len() > 1
     }
 
-    fn nothing(&self) -> String {
-        let has_counters_only = |source: &SourceReport| matches!(source.ledger, Ledger::Counters(_));
-        if self.report.sources.iter().any(has_counters_only) {
-            return "No counter of drops rose.".into();
-        }
-        let filtered = self.report.sources.iter().any(|source| source.ledger.filtered() > 0);
-        if self.recorded.is_some() {
-            let filter = if filtered { " within the filter" } else { "" };
-            return format!("The recording has no drops{filter}.");
-        }
-        let filter = if filtered { " within the filter" } else { "" };
-        let yet = if self.report.is_final { "" } else { " so far" };
-        match self.report.outside.as_ref().and_then(|found| found.outside().first().map(|first| first.outside)) {
-            None => format!("No packet was dropped{filter}{yet}."),
-            Some(outside) => {
-                let show = if outside > 0 { "show" } else { "may show" };
-                format!(
-                    "kfree_skb showed no drop{filter}{yet}, and the kernel's counters {show} drops outside kfree_skb."
-                )
-            }
-        }
-    }
-
     fn more(&self, what: &str, count: usize, packets: u64) -> Line {
-        let places = counted(count, &format!("more {what}"));
+        let rows = counted(count, &format!("more {what}"));
         let packets = if packets == 1 { "1 packet".into() } else { format!("{} packets", Grouped(packets)) };
-        self.clipped(format!("… and {places} with {packets}"), Style::Faint)
+        self.clipped(format!("… and {rows} with {packets}"), Style::Faint)
     }
 
     /// On a redrawn terminal, a line that wraps would shift the others.
@@ -372,6 +322,11 @@ impl View<'_> {
             None => Line { text, style },
         }
     }
+}
+
+/// Whether drops were counted in the last interval.
+fn grows(rank: &Rank<'_>) -> bool {
+    rank.rate.is_none_or(|rate| rate > 0.0)
 }
 
 /// `1 row`, `2 rows`, `2 reasons without a drop site`.

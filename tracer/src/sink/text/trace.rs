@@ -4,19 +4,21 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use super::clock::Clock;
 use super::ledger::{self, LedgerLine};
 use super::owner::OwnedBy;
 use super::packet::Described;
-use super::{outside, retransmit};
+use super::table::style_of;
+use super::{outside, retransmit, sentences};
 use crate::dimension;
 use crate::domain::event::{DropEvent, NamedKey, Timestamp};
 use crate::domain::hook::netfilter_hook;
 use crate::domain::report::Host;
 use crate::domain::retransmit::RetransmitEvent;
+use crate::explain::usual_of;
 use crate::outside::printable;
 use crate::render::fit::{padded, seen_by, width};
 use crate::render::paint::{Painted, Style};
-use crate::render::time::TimeText;
 use crate::sink::{DropSink, RunEnd};
 
 /// Width of the column of the sources that saw a drop.
@@ -32,6 +34,8 @@ pub struct TraceTextOptions {
     pub home_netns: u32,
     /// Show the sources that saw each drop, because several sources run.
     pub seen_by: bool,
+    /// Show times of this process's time zone instead of UTC.
+    pub local_time: bool,
 }
 
 /// Shows one line for each drop.
@@ -41,6 +45,7 @@ pub struct TraceTextOptions {
 pub struct TraceText<W> {
     out: W,
     options: TraceTextOptions,
+    clock: Clock,
     line: String,
     reason: Column,
     location: Column,
@@ -69,6 +74,7 @@ impl<W: Write> TraceText<W> {
         Self {
             out,
             options,
+            clock: Clock::new(options.local_time),
             line: String::new(),
             reason: Column { width: 16, limit: 28 },
             location: Column { width: 30, limit: 44 },
@@ -93,7 +99,8 @@ pub(in crate::sink) fn interface_of(key: &NamedKey, home_netns: u32) -> Cow<'_, 
 
 /// The ledgers of a run of single drops.
 pub(crate) fn ledger_lines(end: &RunEnd<'_>) -> impl Iterator<Item = LedgerLine> {
-    let lines = ledger::accounting(end.sources).into_iter().chain(end.attribution.map(ledger::attribution));
+    let hidden = end.hidden.iter().map(|hidden| LedgerLine::plain(sentences::hidden(hidden)));
+    let lines = hidden.chain(ledger::accounting(end.sources)).chain(end.attribution.map(ledger::attribution));
     let lines = lines.chain(ledger::events(end.sources)).chain(end.union.map(ledger::union));
     let lines = lines.chain(end.retransmissions.map(retransmit::ledger));
     lines.chain(end.outside.into_iter().flat_map(|found| outside::lines(found, true)))
@@ -102,8 +109,8 @@ pub(crate) fn ledger_lines(end: &RunEnd<'_>) -> impl Iterator<Item = LedgerLine>
 impl<W: Write> DropSink for TraceText<W> {
     fn start(&mut self, host: &Host, started_at: Timestamp) -> io::Result<()> {
         let (name, kernel) = (printable(&host.name), printable(&host.kernel));
-        let time = TimeText::new(started_at);
-        self.line = format!("Packets dropped on {name} (Linux {kernel}) from {} on; times are UTC", time.date());
+        let (time, zone) = (self.clock.text(started_at), self.clock.name(started_at));
+        self.line = format!("Packets dropped on {name} (Linux {kernel}) from {} on; times are {zone}", time.date());
         self.write_line(Style::Plain)?;
         let (reason, location, interface) = (self.reason.width, self.location.width, self.interface.width);
         self.line.clear();
@@ -118,7 +125,7 @@ impl<W: Write> DropSink for TraceText<W> {
 
     fn event(&mut self, event: &DropEvent<'_>) -> io::Result<()> {
         let key = event.key;
-        let time = TimeText::new(event.timestamp);
+        let time = self.clock.text(event.timestamp);
         let (reason, location) = (dimension::reason(&key.reason), dimension::site(&key.location, usize::MAX));
         let interface = interface_of(key, self.options.home_netns);
         let reason_width = self.reason.width_for(&reason);
@@ -129,7 +136,7 @@ impl<W: Write> DropSink for TraceText<W> {
             self.line,
             "{}  {:reason_width$}  {location:location_width$}  ",
             time.time_of_day(),
-            Painted { text: reason, style: Style::Reason, color: self.options.color },
+            Painted { text: reason, style: style_of(usual_of(key)), color: self.options.color },
         );
         if self.options.seen_by {
             _ = write!(self.line, "{:SEEN_BY$}  ", seen_by(event.seen_by));

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use ratatui_core::backend::{Backend, ClearType, WindowSize};
 use ratatui_core::buffer::Cell;
 use ratatui_core::layout::{Position, Size};
@@ -22,6 +24,12 @@ pub(super) struct Ansi {
 impl Ansi {
     pub(super) const fn new(file: File) -> Self {
         Self { file, text: String::new() }
+    }
+
+    /// Puts a text on the clipboard (OSC 52 of xterm's control sequences). Base64 keeps whatever it has from the terminal.
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        _ = write!(self.text, "\x1b]52;c;{}\x1b\\", BASE64_STANDARD.encode(text));
+        self.flush()
     }
 
     fn style(&mut self, color: Color, modifier: Modifier) {

@@ -48,6 +48,12 @@ impl Screen {
         self.terminal.draw(|frame| draw(frame.buffer_mut())).map(drop)
     }
 
+    /// Asks the terminal to put a text on the clipboard of whoever sits there, also at the other end of ssh. Many terminals
+    /// do not do it unless they are set up to, and none answers.
+    pub(crate) fn copy(&mut self, text: &str) -> io::Result<()> {
+        self.terminal.backend_mut().copy(text)
+    }
+
     /// Takes the terminal again after another program may have changed it; the next drawing writes all cells.
     pub(crate) fn retake(&mut self) -> io::Result<()> {
         takeover::retake()?;

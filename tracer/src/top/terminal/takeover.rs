@@ -80,3 +80,46 @@ fn write_all(output: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read as _;
+    use std::thread;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::LocalModes;
+
+    use super::*;
+
+    /// A terminal of its own: the side that shows it, and the side of the program.
+    fn terminal() -> (File, File) {
+        let shown = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&shown).unwrap();
+        unlockpt(&shown).unwrap();
+        let name = ptsname(&shown, Vec::new()).unwrap().into_string().unwrap();
+        (shown.into(), File::options().read(true).write(true).open(name).unwrap())
+    }
+
+    #[test]
+    fn panic_restores_the_terminal() {
+        let (mut shown, program) = terminal();
+        let before = tcgetattr(&program).unwrap();
+        let end = || OwnedFd::from(program.try_clone().unwrap());
+        give_back_on_panic();
+        take(end(), end()).unwrap();
+        let is_cooked = || tcgetattr(&program).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO);
+        assert!(!is_cooked());
+        thread::spawn(|| panic!("planted by a test")).join().unwrap_err();
+        assert!(is_cooked());
+        assert_eq!(tcgetattr(&program).unwrap().local_modes, before.local_modes);
+        assert_eq!(tcgetattr(&program).unwrap().input_modes, before.input_modes);
+        let (mut written, mut bytes) = (Vec::new(), [0; 256]);
+        while !written.ends_with(GIVE_BACK) {
+            let count = shown.read(&mut bytes).unwrap();
+            written.extend_from_slice(&bytes[..count]);
+        }
+        assert!(written.starts_with(TAKE));
+        assert!(lock().is_none(), "nothing is left to restore");
+    }
+}

@@ -116,7 +116,7 @@ impl Columns {
         [numbers, names.next().unwrap_or_default(), names.collect()]
     }
 
-    /// A sum, with a label in place of the names.
+    /// A sum, with a label instead of the names.
     pub(super) fn sum(&self, packets: u64, a_second: Option<f64>, all: u64, label: &str) -> String {
         let rate = a_second.map_or("-".into(), rate);
         let numbers = self.numbers(&rate, "", &Grouped(packets).to_string(), &share(packets, all), "");

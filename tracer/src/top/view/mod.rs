@@ -15,9 +15,9 @@ use ratatui_core::layout::Rect;
 use ratatui_core::text::Line;
 
 use super::model::{Model, Page};
-use super::recent::Recent;
 use super::sheet::default_dimensions;
 use crate::dimension::Dimension;
+use crate::explained::Recent;
 use crate::outside::printable;
 use crate::render::fit::{shorten, width};
 use crate::render::number::Grouped;
@@ -42,7 +42,9 @@ pub(crate) struct Context<'r> {
 pub(crate) fn draw(model: &mut Model, context: &Context<'_>, buffer: &mut Buffer) {
     let Rect { width, height, .. } = *buffer.area();
     let paint = Paint { color: context.color };
-    if width < SMALLEST.0 || height < SMALLEST.1 {
+    let is_too_small = width < SMALLEST.0 || height < SMALLEST.1;
+    model.set_too_small(is_too_small);
+    if is_too_small {
         let needed = format!("{} × {}", SMALLEST.0, SMALLEST.1);
         return show(&["too small:", &needed, "are needed"].map(Line::from), buffer);
     }
@@ -53,10 +55,11 @@ pub(crate) fn draw(model: &mut Model, context: &Context<'_>, buffer: &mut Buffer
         Page::Opened(_) => {
             let page = opened::lines(model, context, width);
             lines.extend(part(model, page, room));
-            "Esc back   ↑ ↓ PgUp PgDn scroll   c command   q quit"
+            "Esc back   ↑ ↓ PgUp PgDn scroll   c command   w write packets   q quit"
         }
         Page::Help(_) => {
-            lines.extend(part(model, help::lines(), room));
+            let page = help::lines(model.is_past());
+            lines.extend(part(model, page, room));
             "Esc back   ↑ ↓ scroll   q quit"
         }
         Page::Filter(..) => {
@@ -65,7 +68,7 @@ pub(crate) fn draw(model: &mut Model, context: &Context<'_>, buffer: &mut Buffer
         }
         Page::Rows | Page::Command(_) => {
             lines.extend(rows::lines(model, context, (width, room), paint));
-            "? help  / filter  s sort  g group  x usual  Enter open  c command  q quit"
+            "? help  / filter  s sort  g group  x usual  Enter open  c w command  q quit"
         }
     };
     lines.resize(height - 1, Line::default());
@@ -119,15 +122,18 @@ fn settings(model: &Model, room: usize) -> String {
     let unit = if sheet.rows.len() == 1 { "row" } else { "rows" };
     parts.push(format!("{} {unit}", Grouped(sheet.rows.len() as u64)));
     parts.push(format!("by {}", look.order.name()));
-    if look.by != default_dimensions() {
-        let names: Vec<_> = look.by.iter().map(Dimension::name).collect();
+    if *look.grouper.by() != default_dimensions() {
+        let names: Vec<_> = look.grouper.by().iter().map(Dimension::name).collect();
         parts.push(format!("group {}", names.join(",")));
     }
     if look.hides_usual {
         parts.push("usual hidden".into());
     }
     parts.extend(model.filter().map(|filter| format!("filter: {}", printable(filter))));
-    parts.extend(model.selection().filter.as_ref().map(|filter| format!("in the kernel: {}", printable(filter))));
+    parts.extend(model.selection().filter.as_ref().map(|filter| {
+        let whose = if model.is_past() { "only" } else { "in the kernel" };
+        format!("{whose}: {}", printable(filter))
+    }));
     shorten(parts.join("  "), room).into_owned()
 }
 

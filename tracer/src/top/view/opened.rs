@@ -8,7 +8,9 @@ use super::columns::bars;
 use super::paint::{faint, plain, strong};
 use super::{Context, wrapped};
 use crate::dimension::{ALL, Dimension};
-use crate::explain::write_text;
+use crate::domain::event::NamedKey;
+use crate::explain::write_topic_commands_first;
+use crate::explained::{RowValues, row_values};
 use crate::render::fit::shorten;
 use crate::render::number::{Grouped, range, rate};
 use crate::render::time::TimeText;
@@ -33,8 +35,8 @@ pub(super) fn lines(model: &Model, context: &Context<'_>, width: usize) -> Vec<L
     lines.push(strong("Command that shows these drops".into()));
     lines.extend(wrapped(&model.command().unwrap_or_default(), width, COMMAND).into_iter().map(|line| plain(line)));
     lines.push(Line::default());
-    lines.extend(packets(&entries, context));
-    lines.extend(explanation(model, row, width));
+    lines.extend(packets(&entries, model.is_past(), context));
+    lines.extend(explanation(model, row, context, width));
     lines
 }
 
@@ -81,10 +83,15 @@ fn listed(values: &[(String, u64)]) -> String {
     shown.chain((more > 0).then(|| format!("{more} more"))).collect::<Vec<_>>().join(", ")
 }
 
-fn packets(entries: &[&Entry], context: &Context<'_>) -> Vec<Line<'static>> {
+fn packets(entries: &[&Entry], is_past: bool, context: &Context<'_>) -> Vec<Line<'static>> {
     let packets = context.recent.lines(entries.iter().map(|entry| &*entry.total.key), PACKETS);
     if packets.is_empty() {
-        return vec![faint("No packet of the row was captured; the command above shows them.".into()), Line::default()];
+        let none = if is_past {
+            "The history has no single drop of the row: it keeps some of rows that healthy hosts never have."
+        } else {
+            "No packet of the row was captured; the command above shows them."
+        };
+        return vec![faint(none.into()), Line::default()];
     }
     let mut lines = vec![strong("Last captured packets, a sample; times in UTC".into())];
     lines.extend(packets.into_iter().map(plain));
@@ -93,15 +100,28 @@ fn packets(entries: &[&Entry], context: &Context<'_>) -> Vec<Line<'static>> {
 }
 
 /// What `droptrace explain` shows of the reason.
-fn explanation(model: &Model, row: &Row, width: usize) -> Vec<Line<'static>> {
-    let Some((name, explanation)) = model.knowledge().explanation(&row.total.key) else {
+fn explanation(model: &Model, row: &Row, context: &Context<'_>, width: usize) -> Vec<Line<'static>> {
+    let key = &row.total.key;
+    let Some(topic) = model.knowledge().topic(key) else {
         return vec![faint("The rows have no drop reason, or droptrace has no explanation of it.".into())];
     };
+    let entries = model.entries();
+    let keys: Vec<&NamedKey> = entries.iter().map(|entry| &*entry.total.key).collect();
+    let RowValues { values, .. } = row_values(&keys, context.recent, model.selection().netns.as_deref());
     let mut text = Vec::new();
-    if write_text(&mut text, name, explanation, width).is_err() {
+    if write_topic_commands_first(&mut text, &topic, &values, width).is_err() {
         return vec![];
     }
     let text = String::from_utf8_lossy(&text).into_owned();
-    let line = |(at, line): (usize, &str)| if at == 0 { strong(line.into()) } else { plain(line.into()) };
-    text.lines().enumerate().map(line).collect()
+    let line = |(at, line): (usize, &str)| {
+        let styled = if at == 0 { strong } else { plain };
+        folded(line, width).into_iter().map(styled).collect::<Vec<_>>()
+    };
+    text.lines().enumerate().flat_map(line).collect()
+}
+
+/// A line in as many as it needs: commands may be longer than the screen is wide.
+fn folded(line: &str, width: usize) -> Vec<String> {
+    let options = textwrap::Options::new(width).subsequent_indent("      ");
+    textwrap::wrap(line, options).into_iter().map(std::borrow::Cow::into_owned).collect()
 }

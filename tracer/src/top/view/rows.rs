@@ -6,13 +6,14 @@ use super::columns::Columns;
 use super::paint::{Paint, faint, plain, strong};
 use super::{Context, wrapped};
 use crate::render::number::Grouped;
-use crate::top::history::{CELLS, READINGS_PER_CELL};
+use crate::sink::LedgerLine;
+use crate::top::history::READINGS;
 use crate::top::model::Model;
 use crate::top::sheet::Sum;
 
 /// Most lines of the ledger.
 const LEDGER: usize = 3;
-/// Most lines of what the kernel's counters show outside `kfree_skb`.
+/// Most lines of what else is said of the run: losses outside `kfree_skb`, gaps of a history.
 const OUTSIDE: usize = 2;
 
 /// All lines between the head and the keys.
@@ -32,7 +33,7 @@ pub(super) fn lines(
     let (cursor, offset) = model.position();
     let shown = &sheet.rows[offset.min(sheet.rows.len())..sheet.rows.len().min(offset + room)];
     let largest = (sheet.total.packets, sheet.total.rate);
-    let columns = Columns::fit(shown, &model.look().by, largest, width);
+    let columns = Columns::fit(shown, model.look().grouper.by(), largest, width);
     let all = sheet.total.packets;
     let mut lines = vec![strong(columns.heading(&span(context)))];
     for (at, row) in shown.iter().enumerate() {
@@ -79,27 +80,32 @@ fn nothing(model: &Model) -> &'static str {
     }
 }
 
-/// What was seen, counted and lost, whole; of other lines, the first.
+/// What was seen, counted and lost; then what else is said of the run, as far as there is room.
 fn verdict(model: &Model, width: usize, paint: Paint) -> Vec<Line<'static>> {
     let Some(reading) = model.reading() else { return vec![] };
     let mut lines = Vec::new();
-    for (text, healthy, most) in reading.verdict.iter().map(|line| {
-        let most = if line.text.starts_with("ledger") { LEDGER } else { OUTSIDE };
-        (&line.text, line.healthy, most)
-    }) {
-        let wrapped = wrapped(text, width, most).into_iter();
-        lines.extend(wrapped.map(|text| if healthy { plain(text) } else { paint.alarm(text) }));
+    let is_ledger = |line: &&LedgerLine| line.text.starts_with("ledger");
+    let (ledger, others): (Vec<_>, Vec<_>) = reading.verdict.iter().partition(is_ledger);
+    let most = [(ledger, LEDGER), (others, OUTSIDE)];
+    for (line, most) in most.into_iter().flat_map(|(lines, most)| lines.into_iter().map(move |line| (line, most))) {
+        let wrapped = wrapped(&line.text, width, most).into_iter();
+        lines.extend(wrapped.map(|text| if line.healthy { plain(text) } else { paint.alarm(text) }));
     }
     if reading.not_packets > 0 {
         lines.push(faint(format!("not packets of a network, and without a row: {}", Grouped(reading.not_packets))));
     }
-    lines.truncate(LEDGER + OUTSIDE);
+    let room = LEDGER + OUTSIDE;
+    if lines.len() > room {
+        let more = lines.len() - room + 1;
+        lines.truncate(room - 1);
+        lines.push(faint(format!("… and {more} more lines, which the table after q has")));
+    }
     lines
 }
 
 /// The time that a trend covers.
 fn span(context: &Context<'_>) -> String {
-    let readings = u32::try_from(READINGS_PER_CELL * CELLS as u64).unwrap_or(u32::MAX);
+    let readings = u32::try_from(READINGS).unwrap_or(u32::MAX);
     match context.interval.saturating_mul(readings).as_secs() {
         seconds @ ..=59 => format!("{seconds} S"),
         seconds @ ..=3_599 => format!("{} MIN", seconds / 60),

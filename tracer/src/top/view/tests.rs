@@ -9,10 +9,11 @@ use ratatui_core::terminal::Terminal;
 use super::{Context, draw};
 use crate::domain::event::{NamedKey, Reason, Symbol};
 use crate::domain::owner::Owner;
+use crate::explained::Recent;
 use crate::render::fit::width;
 use crate::top::keys::Action;
+use crate::top::knowledge::Knowledge;
 use crate::top::model::Model;
-use crate::top::recent::Recent;
 use crate::top::samples::{AllowAll, key, model, report, total};
 
 const SMALL: (u16, u16) = (80, 24);
@@ -74,6 +75,15 @@ fn filter_with_a_fault() {
 #[test]
 fn help() {
     let mut model = model(30);
+    act(&mut model, &[Action::Help]);
+    insta::assert_snapshot!(text(&mut model, SMALL));
+}
+
+#[test]
+fn help_of_a_time_that_is_over() {
+    let past = vec![("--since", "2026-01-01T00:00:00Z".to_owned())];
+    let selection = crate::advice::Selection { past, ..Default::default() };
+    let mut model = Model::new(Knowledge::built_in(4_026).unwrap(), selection, None);
     act(&mut model, &[Action::Help]);
     insta::assert_snapshot!(text(&mut model, SMALL));
 }

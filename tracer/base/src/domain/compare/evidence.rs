@@ -44,7 +44,7 @@ pub enum Cause {
     /// Other processes stopped `NET_DM` or took it over. Drops until droptrace noticed it are in no count.
     Interrupted,
     /// Summary mode of `NET_DM` holds 64 drop sites for each CPU and second, and does not count drops at further ones.
-    TooManyPlaces,
+    TooManySites,
     /// Summary mode of `NET_DM` does not count drops while it sends and replaces the buffer of a CPU.
     AlertBufferReplaced,
     /// The kernel program does not see drops of this kind.
@@ -158,7 +158,7 @@ impl<K: Eq + Hash> Evidence<K> {
             (!summary && self.queue_tail_drops.is_none(), Cause::QueueTailDrops),
             (summary && self.undecodable > 0, Cause::Undecodable),
             (self.interruptions > 0, Cause::Interrupted),
-            (summary && self.full_alerts > 0, Cause::TooManyPlaces),
+            (summary && self.full_alerts > 0, Cause::TooManySites),
             (summary && self.alerts > 0, Cause::AlertBufferReplaced),
         ];
         Clues {

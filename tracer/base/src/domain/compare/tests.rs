@@ -127,7 +127,7 @@ fn causes_of_one_mode_do_not_explain_the_other() {
     assert_eq!(one(100, 60, &summary).0.not_by_net_dm.unexplained, 40);
     let summary = Evidence { full_alerts: 3, alerts: 9, ..summary };
     let (row, _) = one(100, 60, &summary);
-    assert_eq!(row.not_by_net_dm.possible_causes, [Cause::TooManyPlaces, Cause::AlertBufferReplaced]);
+    assert_eq!(row.not_by_net_dm.possible_causes, [Cause::TooManySites, Cause::AlertBufferReplaced]);
 }
 
 #[test]

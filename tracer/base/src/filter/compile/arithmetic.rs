@@ -65,7 +65,7 @@ fn need_header(code: &mut Assembler, header: Header, no: Label) {
 
 /// Where a number is while the code runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Storage {
     /// In the code itself.
     Constant(u32),
     /// In `A`. Only the last number that was calculated can be there.
@@ -76,22 +76,22 @@ enum Place {
 /// Calculates numbers from terms in postfix order.
 struct Numbers<'c> {
     code: &'c mut Assembler,
-    stack: Vec<Place>,
+    stack: Vec<Storage>,
     used: [bool; MEMORY],
 }
 
 impl Numbers<'_> {
     fn term(&mut self, term: Term) -> Result<(), Failure> {
         match term {
-            Term::Constant(constant) => self.stack.push(Place::Constant(constant)),
+            Term::Constant(constant) => self.stack.push(Storage::Constant(constant)),
             Term::Length => {
                 self.save()?;
                 self.code.op(Op::Number(Number::Length));
-                self.stack.push(Place::Accumulator);
+                self.stack.push(Storage::Accumulator);
             }
             Term::Load(header, size) => self.load(header, size)?,
             Term::Negate => {
-                self.stack.insert(self.stack.len().saturating_sub(1), Place::Constant(0));
+                self.stack.insert(self.stack.len().saturating_sub(1), Storage::Constant(0));
                 self.compute(Operation::Subtract)?;
             }
             Term::Compute(operation) => self.compute(operation)?,
@@ -101,10 +101,10 @@ impl Numbers<'_> {
 
     /// Moves the number in `A`, if there is one, to memory.
     fn save(&mut self) -> Result<(), Failure> {
-        if let Some(at) = self.stack.iter().position(|place| *place == Place::Accumulator) {
+        if let Some(at) = self.stack.iter().position(|storage| *storage == Storage::Accumulator) {
             let index = self.reserve()?;
             self.code.op(Op::Store(index));
-            self.stack[at] = Place::Memory(index);
+            self.stack[at] = Storage::Memory(index);
         }
         Ok(())
     }
@@ -115,16 +115,16 @@ impl Numbers<'_> {
         u8::try_from(free).map_err(|_| Failure::TooComplex)
     }
 
-    fn pop(&mut self) -> Place {
-        self.stack.pop().unwrap_or(Place::Constant(0))
+    fn pop(&mut self) -> Storage {
+        self.stack.pop().unwrap_or(Storage::Constant(0))
     }
 
     /// Moves a number to `A`, and frees its memory.
-    fn recall(&mut self, place: Place) {
-        match place {
-            Place::Constant(constant) => self.code.op(Op::Constant(constant)),
-            Place::Accumulator => {}
-            Place::Memory(index) => {
+    fn recall(&mut self, storage: Storage) {
+        match storage {
+            Storage::Constant(constant) => self.code.op(Op::Constant(constant)),
+            Storage::Accumulator => {}
+            Storage::Memory(index) => {
                 self.code.op(Op::Recall(index));
                 self.used[usize::from(index)] = false;
             }
@@ -134,9 +134,9 @@ impl Numbers<'_> {
     /// Takes the last two numbers: the first of them to `A`, the second to where an instruction takes it from.
     fn operands(&mut self) -> Result<Operand, Failure> {
         let (right, left) = (self.pop(), self.pop());
-        if let Place::Constant(constant) = right {
+        if let Storage::Constant(constant) = right {
             // `A` may hold a number below these two.
-            if left != Place::Accumulator {
+            if left != Storage::Accumulator {
                 self.save()?;
             }
             self.recall(left);
@@ -151,7 +151,7 @@ impl Numbers<'_> {
     fn compute(&mut self, operation: Operation) -> Result<(), Failure> {
         let operand = self.operands()?;
         self.code.op(Op::Compute(operation, operand));
-        self.stack.push(Place::Accumulator);
+        self.stack.push(Storage::Accumulator);
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl Numbers<'_> {
         };
         let is_transport = matches!(header, Header::Transport(_));
         let (indexed, offset) = match self.pop() {
-            Place::Constant(constant) => {
+            Storage::Constant(constant) => {
                 self.save()?;
                 if is_transport {
                     packet::ipv4_length_to_x(self.code);
@@ -172,24 +172,24 @@ impl Numbers<'_> {
                 // Offsets that large are beyond the end in any case.
                 (is_transport, constant.saturating_add(beyond))
             }
-            place => {
-                self.offset_to_x(place, is_transport)?;
+            storage => {
+                self.offset_to_x(storage, is_transport)?;
                 (true, beyond)
             }
         };
         self.code.op(Op::Load { base, size, indexed, offset });
-        self.stack.push(Place::Accumulator);
+        self.stack.push(Storage::Accumulator);
         Ok(())
     }
 
     /// `X` = an offset that is not constant, from the network header on.
-    fn offset_to_x(&mut self, offset: Place, is_transport: bool) -> Result<(), Failure> {
+    fn offset_to_x(&mut self, offset: Storage, is_transport: bool) -> Result<(), Failure> {
         self.recall(offset);
         if is_transport {
             let index = self.reserve()?;
             self.code.op(Op::Store(index));
             packet::ipv4_length_to_x(self.code);
-            self.recall(Place::Memory(index));
+            self.recall(Storage::Memory(index));
             self.code.op(Op::Compute(Operation::Add, Operand::X));
         }
         self.code.op(Op::ToX);

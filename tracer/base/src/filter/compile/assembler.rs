@@ -1,9 +1,9 @@
-//! Code with jumps to places that come later.
+//! Code with jumps to positions that come later.
 
 use crate::filter::code::{Comparison, MAX_OPS, Op, Operand};
 use crate::filter::question::Question;
 
-/// A place in the code, which jumps name before it is known.
+/// A position in the code, which jumps name before it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label(usize);
 
@@ -13,20 +13,20 @@ pub(super) struct Assembler {
     ops: Vec<Op>,
     /// The jumps: where they are, and where they go.
     jumps: Vec<(usize, Label, Label)>,
-    /// The place of each label.
-    places: Vec<usize>,
+    /// The position of each label.
+    positions: Vec<usize>,
     questions: Vec<Question>,
 }
 
 impl Assembler {
     pub(super) fn label(&mut self) -> Label {
-        self.places.push(usize::MAX);
-        Label(self.places.len() - 1)
+        self.positions.push(usize::MAX);
+        Label(self.positions.len() - 1)
     }
 
     /// Puts a label before the next instruction.
     pub(super) fn bind(&mut self, label: Label) {
-        self.places[label.0] = self.ops.len();
+        self.positions[label.0] = self.ops.len();
     }
 
     pub(super) fn op(&mut self, op: Op) {
@@ -74,7 +74,7 @@ impl Assembler {
             return None;
         }
         for (at, to_then, to_otherwise) in self.jumps {
-            let distance = |label: Label| u16::try_from(self.places[label.0].checked_sub(at + 1)?).ok();
+            let distance = |label: Label| u16::try_from(self.positions[label.0].checked_sub(at + 1)?).ok();
             let (new_then, new_otherwise) = (distance(to_then)?, distance(to_otherwise)?);
             if let Op::Jump { then, otherwise, .. } | Op::Test { then, otherwise, .. } = &mut self.ops[at] {
                 (*then, *otherwise) = (new_then, new_otherwise);

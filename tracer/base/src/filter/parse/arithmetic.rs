@@ -190,7 +190,7 @@ impl Parser<'_> {
     fn bytes(&mut self, terms: &mut Arithmetic, word: &str) -> Parsed<()> {
         let header = names::protocol(word).and_then(names::Protocol::header);
         let Some(header) = header else {
-            return Err(self.error(format!("bytes of `{word}` have no fixed place")));
+            return Err(self.error(format!("bytes of `{word}` have no fixed position")));
         };
         self.lexer.skip(word);
         self.enter()?;

@@ -36,14 +36,30 @@ pub struct ShowArgs {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = units::count)]
     pub top: usize,
 
+    /// The thresholds of findings.
+    #[command(flatten)]
+    pub bounds: BoundArgs,
+}
+
+/// The thresholds of findings.
+#[derive(Args, Clone, Debug)]
+pub struct BoundArgs {
     /// Compare hosts with those that have the same: kernel, class (of interface), backend (capture backend), a label such as
     /// driver, version, build, filter or folder, or nothing; may be given more than once
     #[arg(long, value_name = "WHAT", default_value = "kernel", value_parser = group)]
     pub by: Vec<String>,
 
-    /// A host stands out if it is this many robust standard deviations above the median
-    #[arg(long, value_name = "N", default_value_t = Options::default().deviations, value_parser = above_zero)]
-    pub deviations: f64,
+    /// Of the hosts and groups that stand out, this share may be wrong (false-discovery rate)
+    #[arg(long, value_name = "SHARE", default_value_t = Options::default().false_discoveries, value_parser = share)]
+    pub false_discoveries: f64,
+
+    /// A host or a group stands out only if it drops at least this many times what is expected
+    #[arg(long, value_name = "TIMES", default_value_t = Options::default().min_times, value_parser = from_one)]
+    pub min_times: f64,
+
+    /// A host with fewer drops than this, of the same reason, does not stand out
+    #[arg(long, value_name = "N", default_value_t = Options::default().min_host_packets, value_parser = above_zero)]
+    pub min_host_packets: f64,
 
     /// Drops are far more than before if they are this many times those of the baseline
     #[arg(long, value_name = "TIMES", default_value_t = Options::default().growth, value_parser = above_zero)]
@@ -67,7 +83,7 @@ pub struct ShowArgs {
     pub named: usize,
 }
 
-impl ShowArgs {
+impl BoundArgs {
     /// The thresholds of the analysis.
     pub fn options(&self) -> Options {
         let by = self.by.iter().map(String::as_str).filter(|name| *name != NOTHING);
@@ -75,7 +91,9 @@ impl ShowArgs {
             by: by.map(By::from).collect(),
             min_packets: self.min_packets,
             min_hosts: self.min_hosts,
-            deviations: self.deviations,
+            false_discoveries: self.false_discoveries,
+            min_times: self.min_times,
+            min_host_packets: self.min_host_packets,
             growth: self.growth,
             storm_rate: self.storm_rate,
             named: self.named,
@@ -97,7 +115,24 @@ fn above_zero(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "write a number greater than zero".into())
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && *number < 1.0);
+    number.ok_or_else(|| "write a number between zero and one, such as 0.01".into())
+}
+
+fn from_one(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 1.0);
+    number.ok_or_else(|| "write a number, 1 or more".into())
+}
+
 /// Among fewer than three hosts none can stand out.
 fn hosts(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&number| number >= 3).ok_or_else(|| "write a whole number, 3 or more".into())
+}
+
+impl ShowArgs {
+    /// The thresholds of the analysis.
+    pub fn options(&self) -> Options {
+        self.bounds.options()
+    }
 }

@@ -7,9 +7,7 @@ fn limits() -> Limits {
 
 fn ask(fake: &Fake, limits: Limits) -> Result<Vec<f64>, EngineError> {
     let engine = Engine::new(&fake.url(), &Access::default(), limits)?;
-    let mut values = Vec::new();
-    engine.query("up", Some(1.5), &mut |series| values.push(series.value()))?;
-    Ok(values)
+    engine.query("up", Some(1.5), |series| Some(series.value()))
 }
 
 fn refused(raw: impl Into<String>) -> String {
@@ -32,8 +30,7 @@ fn a_query_is_a_form_and_headers_go_with_it() {
     let mut access = Access::default();
     access.header("X-Scope-OrgID: fleet").unwrap();
     let engine = Engine::new(&format!("{}/a/prefix/", fake.url()), &access, limits()).unwrap();
-    let mut values = Vec::new();
-    engine.query("sum(x{a=\"b&c\"})", Some(1.5), &mut |series| values.push(series.value())).unwrap();
+    let values = engine.query("sum(x{a=\"b&c\"})", Some(1.5), |series| Some(series.value())).unwrap();
     assert_eq!(values, [7.0]);
     let request = fake.requests().pop().unwrap();
     assert!(request.head.starts_with("POST /a/prefix/api/v1/query HTTP/1.1\r\n"), "{}", request.head);
@@ -44,7 +41,7 @@ fn a_query_is_a_form_and_headers_go_with_it() {
 
 #[test]
 fn addresses() {
-    let address = |url| endpoint(url).map_err(|error| error.to_string());
+    let address = |url| endpoint(url, API).map_err(|error| error.to_string());
     assert_eq!(address("http://h:9090").unwrap(), "http://h:9090/api/v1/query");
     assert_eq!(address("https://h/prometheus/").unwrap(), "https://h/prometheus/api/v1/query");
     assert_eq!(address("http://[::1]:9090/api/v1/query").unwrap(), "http://[::1]:9090/api/v1/query");
@@ -58,17 +55,17 @@ fn addresses() {
 #[test]
 fn errors_of_engines_and_proxies_are_reported() {
     let own = r#"{"status":"error","errorType":"execution","error":"too many samples"}"#;
-    let told = refused(response("422 Unprocessable Entity", own));
-    assert_eq!(told, "URL/api/v1/query could not answer: too many samples (execution); the query was up");
+    let message = refused(response("422 Unprocessable Entity", own));
+    assert_eq!(message, "URL/api/v1/query could not answer: too many samples (execution); the query was up");
     let lines = r#"{"status":"error","errorType":"a\nb","error":"no\n1. critical"}"#;
-    let told = refused(response("422 Unprocessable Entity", lines));
-    assert!(told.contains("no\u{fffd}1. critical (a\u{fffd}b)") && !told.contains('\n'), "{told}");
-    let told = refused(response("401 Unauthorized", "no\r\nway"));
-    assert!(told.starts_with("URL/api/v1/query answers with HTTP status 401 (no way); --http-config"), "{told}");
-    let told = refused(response("404 Not Found", ""));
-    assert!(told.contains("status 404; give the address with the path"), "{told}");
-    let told = refused("HTTP/1.1 302 Found\r\nLocation: http://other/graph\r\nContent-Length: 0\r\n\r\n");
-    assert!(told.contains("redirects to http://other/graph"), "{told}");
+    let message = refused(response("422 Unprocessable Entity", lines));
+    assert!(message.contains("no\u{fffd}1. critical (a\u{fffd}b)") && !message.contains('\n'), "{message}");
+    let message = refused(response("401 Unauthorized", "no\r\nway"));
+    assert!(message.starts_with("URL/api/v1/query answers with HTTP status 401 (no way); --http-config"), "{message}");
+    let message = refused(response("404 Not Found", ""));
+    assert!(message.contains("status 404; give the address with the path"), "{message}");
+    let message = refused("HTTP/1.1 302 Found\r\nLocation: http://other/graph\r\nContent-Length: 0\r\n\r\n");
+    assert!(message.contains("redirects to http://other/graph"), "{message}");
 }
 
 #[test]
@@ -87,8 +84,8 @@ fn invalid_answer_is_distinguished_from_a_truncated_one() {
 #[test]
 fn endless_answer_is_an_error() {
     let fake = Fake::new(|_| ok(&[(&[("a", &"b".repeat(5_000))], 7.0)]));
-    let told = ask(&fake, Limits { bytes: 1_000, ..limits() }).unwrap_err().to_string();
-    assert!(told.contains("more than 1000 bytes") && told.contains("--match"), "{told}");
+    let message = ask(&fake, Limits { bytes: 1_000, ..limits() }).unwrap_err().to_string();
+    assert!(message.contains("more than 1000 bytes") && message.contains("--match"), "{message}");
 }
 
 #[test]
@@ -96,8 +93,8 @@ fn engine_that_does_not_answer_times_out() {
     for held_after in ["", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"status\":"] {
         let fake = Fake::hanging(held_after);
         let short = Limits { time: Duration::from_millis(50), ..limits() };
-        let told = ask(&fake, short).unwrap_err().to_string();
-        assert!(told.contains("had not answered in full after 50ms") && told.contains("--timeout"), "{told}");
+        let message = ask(&fake, short).unwrap_err().to_string();
+        assert!(message.contains("had not answered in full after 50ms") && message.contains("--timeout"), "{message}");
     }
 }
 
@@ -107,8 +104,8 @@ fn nobody_there() {
     let url = fake.url();
     drop(fake);
     let engine = Engine::new(&url, &Access::default(), limits()).unwrap();
-    let told = chain(&engine.query("up", None, &mut |_| ()).unwrap_err());
-    assert!(told.starts_with(&format!("cannot reach {url}/api/v1/query: is it up")), "{told}");
+    let message = chain(&engine.query("up", None, |_| Some(())).unwrap_err());
+    assert!(message.starts_with(&format!("cannot reach {url}/api/v1/query: is it up")), "{message}");
 }
 
 #[test]
@@ -116,7 +113,7 @@ fn warnings_are_kept_once() {
     let fake = Fake::new(|_| r#"{"status":"success","data":{"result":[]},"warnings":["a store is down"]}"#.to_owned());
     let engine = Engine::new(&fake.url(), &Access::default(), limits()).unwrap();
     for _ in 0..2 {
-        engine.query("up", None, &mut |_| ()).unwrap();
+        engine.query("up", None, |_| Some(())).unwrap();
     }
     assert_eq!(engine.warnings(), ["a store is down"]);
 }

@@ -11,8 +11,11 @@ use crate::identity::proc_folder::{inode_of_netns, open_files, pids};
 /// The greatest number of open files that one pass looks at. A file takes about a microsecond.
 const MOST_FILES: usize = 100_000;
 
+/// The greatest number of files that one pass notes for a namespace. Some may be open for a moment only.
+const MOST_OF_ONE: usize = 4;
+
 /// Files that stand for network namespaces, by the inode number of the namespace.
-pub(super) type Held = BTreeMap<u32, PathBuf>;
+pub(super) type Held = BTreeMap<u32, Vec<PathBuf>>;
 
 /// The mounts of this process's namespace of mounts, such as those under `/run/netns` and `/run/docker/netns`; with
 /// `open`, the open files of all other processes as well.
@@ -40,7 +43,10 @@ fn mounted(mountinfo: &[u8]) -> Held {
 
 fn add(held: &mut Held, link: &CStr, path: impl FnOnce() -> PathBuf) {
     if let Some(inum) = inode_of_netns(link) {
-        held.entry(inum).or_insert_with(path);
+        let files = held.entry(inum).or_default();
+        if files.len() < MOST_OF_ONE {
+            files.push(path());
+        }
     }
 }
 
@@ -53,7 +59,7 @@ mod tests {
         let text = b"1 1 0:4 net:[7] /run/docker/netns/a rw shared:9 - nsfs nsfs rw\n\
             2 1 0:4 mnt:[8] /run/m rw - nsfs nsfs rw\n3 1 0:4 net:[9] /x rw - tmpfs tmpfs rw\n\
             4 1 0:4 net:[7] /run/b rw - nsfs nsfs rw\n";
-        assert_eq!(mounted(text), Held::from([(7, PathBuf::from("/run/docker/netns/a"))]));
+        assert_eq!(mounted(text), Held::from([(7, vec!["/run/docker/netns/a".into(), "/run/b".into()])]));
     }
 
     #[test]
@@ -65,6 +71,6 @@ mod tests {
         let path = held(Path::new("/proc"), true).get(&inum).cloned();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(path.is_some(), "the file that is the standard input of the child");
+        assert!(path.is_some_and(|files| !files.is_empty()), "the file that is the standard input of the child");
     }
 }

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_may_be_of_other_interfaces_are_told_apart() {
+    fn counters_that_may_be_of_other_interfaces_are_distinguished() {
         for (kind, has_part, expected) in [
             (None, false, [false, false]),
             (Some("ifb"), false, [false, false]),

@@ -43,6 +43,7 @@ const SHARE_OF_A_PROCESSOR: u32 = 100;
 
 /// The rise of one counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the rise itself is one of the facts of a counter's rise")]
 pub struct Rise {
     /// The counter's name, as `nstat` spells it.
     pub counter: Arc<str>,
@@ -67,10 +68,10 @@ pub struct Rise {
 
 /// A counter: its name, its network namespace, and the index of its interface. The numbers are 0 for a counter that belongs to no
 /// namespace or interface.
-pub type Key = (Arc<str>, NetnsKey, u32);
+pub(crate) type Key = (Arc<str>, NetnsKey, u32);
 
 /// A network namespace during a run: the inode number, and the number among those that were read ([`Rise::netns_number`]).
-pub type NetnsKey = (u32, u32);
+pub(crate) type NetnsKey = (u32, u32);
 
 impl Rise {
     /// The counter.
@@ -82,15 +83,15 @@ impl Rise {
 
 /// The counters that can be compared with drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Coverage {
+pub(crate) struct Coverage {
     /// The number of these counters that the kernel has.
-    pub found: usize,
+    pub(crate) found: usize,
     /// The number of all of them.
-    pub compared: usize,
+    pub(crate) compared: usize,
 }
 
 /// The counters that can be compared on this kernel; `None` if `/proc` is not readable.
-pub fn coverage(counters: &Counters) -> Option<Coverage> {
+pub(crate) fn coverage(counters: &Counters) -> Option<Coverage> {
     let folder = Folder::open(Path::new("/proc"), std::process::id())?;
     let values = Names::of(counters, Which::Compared).read(&folder, &mut Vec::new())?;
     Some(Coverage { found: values.iter().flatten().count(), compared: values.len() })
@@ -98,7 +99,7 @@ pub fn coverage(counters: &Counters) -> Option<Coverage> {
 
 /// Which counters of the table are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub(crate) enum Which {
     /// Those whose rise can be compared with drops.
     Compared,
     /// All.
@@ -123,7 +124,8 @@ impl Default for Pace {
 
 impl Pace {
     /// The pace of a run without an end.
-    pub fn endless(interval: Duration) -> Self {
+    #[cfg(feature = "agent")]
+    pub(crate) fn endless(interval: Duration) -> Self {
         Self { interval: interval.max(INTERVAL), is_endless: true }
     }
 }
@@ -155,7 +157,7 @@ pub struct Readings {
 
 /// The thread that reads the counters. It ends with this value.
 #[derive(Debug)]
-pub struct CountersBeside {
+pub(crate) struct CountersBeside {
     latest: Arc<Mutex<Arc<Readings>>>,
     ask: Sender<oneshot::Sender<()>>,
 }
@@ -167,7 +169,7 @@ impl CountersBeside {
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn start(counters: &Counters, which: Which, only: Option<u32>, pace: Pace) -> io::Result<Self> {
+    pub(crate) fn start(counters: &Counters, which: Which, only: Option<u32>, pace: Pace) -> io::Result<Self> {
         let names = Names::of(counters, which);
         let state = State::new(PathBuf::from("/proc"), names, only, pace.is_endless);
         let latest = Arc::<Mutex<Arc<Readings>>>::default();
@@ -179,7 +181,7 @@ impl CountersBeside {
 
     /// Asks for a reading. The receiver gets an answer, or an error, once the reading is done and each packet that the
     /// kernel had counted by then has also been freed.
-    pub fn reading(&self) -> oneshot::Receiver<()> {
+    pub(crate) fn reading(&self) -> oneshot::Receiver<()> {
         let (done, is_done) = oneshot::channel();
         // If the thread has panicked, the answer is dropped, which the receiver sees.
         let _ = self.ask.send(done);
@@ -187,7 +189,7 @@ impl CountersBeside {
     }
 
     /// What the readings show so far. The caller does not wait for a reading.
-    pub fn latest(&self) -> Arc<Readings> {
+    pub(crate) fn latest(&self) -> Arc<Readings> {
         Arc::clone(&locked(&self.latest))
     }
 }

@@ -57,7 +57,7 @@ impl Reader {
 }
 
 /// A network namespace. An inode number stands for the namespace as long as one of the processes that were in it at the
-/// last reading is still in it, or the file with its name is the same; otherwise another namespace may have the number.
+/// last reading is still in it, or a file that stands for it is the same; otherwise another namespace may have the number.
 #[derive(Clone, Debug)]
 pub(super) struct Namespace {
     pub(super) inum: u32,
@@ -79,15 +79,15 @@ pub(super) struct Namespace {
 
 impl Namespace {
     /// Reads the counters for the first time, through one of the processes that were just found in the namespace, or
-    /// through the file with its name.
+    /// through a file that stands for it.
     pub(super) fn first_seen(
         reader: &mut Reader,
         inum: u32,
         name: Option<Arc<str>>,
         found: &[Member],
-        file: Option<NamedFile>,
+        files: Vec<NamedFile>,
     ) -> Option<Self> {
-        let ways = Ways { inum, members: found.to_vec(), file };
+        let ways = Ways { inum, members: found.to_vec(), files };
         // Before the counters, so that the sockets' rises are no less than those of the counters.
         let listeners = ways.listeners(reader).map(|found| Listeners::new(&found));
         let first = ways.read(reader)?;
@@ -130,10 +130,20 @@ impl Namespace {
         true
     }
 
+    /// Whether it can be recognised without a process.
+    pub(super) const fn has_files(&self) -> bool {
+        !self.ways.files.is_empty()
+    }
+
+    /// Takes the files that stand for the namespace, which was recognised just before.
+    pub(super) fn take_files(&mut self, files: Vec<NamedFile>) {
+        self.ways.files = files;
+    }
+
     /// Opens the namespace, which was read just before.
     pub(super) fn open(&self, proc: &Path) -> Option<OwnedFd> {
         let of_member = |member: &Member| Folder::open(proc, member.pid)?.open_netns();
-        let of_file = || Some(self.ways.file.as_ref()?.open()?.into());
+        let of_file = || self.ways.files.iter().find_map(NamedFile::open).map(Into::into);
         let netns = self.ways.members.iter().find_map(of_member).or_else(of_file)?;
         (fstat(&netns).ok()?.st_ino == u64::from(self.inum)).then_some(netns)
     }
@@ -185,12 +195,12 @@ impl Namespace {
 struct Ways {
     inum: u32,
     members: Vec<Member>,
-    file: Option<NamedFile>,
+    files: Vec<NamedFile>,
 }
 
 impl Ways {
     /// Reads the counters through the first of the processes that is in the namespace before and after, else through
-    /// the file with its name.
+    /// a file that stands for it.
     fn read(&self, reader: &mut Reader) -> Option<Values> {
         let Reader { proc, names, buffer, .. } = reader;
         let through_member = |member: &Member| {
@@ -207,7 +217,7 @@ impl Ways {
             let values = Folder::of_this_thread(proc).and_then(|folder| names.read(&folder, buffer));
             values.ok_or_else(|| io::ErrorKind::NotFound.into())
         };
-        visit(self.file.as_ref()?.open()?.as_fd(), read).ok()
+        visit(self.files.iter().find_map(NamedFile::open)?.as_fd(), read).ok()
     }
 
     /// The listening sockets; `None` if the namespace may not be entered, or the kernel does not report them.
@@ -217,7 +227,7 @@ impl Ways {
             // The process may have entered another namespace.
             (fstat(&netns).ok()?.st_ino == u64::from(self.inum)).then_some(netns)
         };
-        let of_file = || Some(self.file.as_ref()?.open()?.into());
+        let of_file = || self.files.iter().find_map(NamedFile::open).map(Into::into);
         let netns = self.members.iter().find_map(of_member).or_else(of_file)?;
         visit(netns.as_fd(), tcp_listeners).ok()
     }
@@ -237,7 +247,7 @@ mod tests {
 
     fn namespace(first: Values) -> Namespace {
         let last = first.clone();
-        let ways = Ways { inum: 7, members: vec![], file: None };
+        let ways = Ways { inum: 7, members: vec![], files: vec![] };
         Namespace {
             inum: 7,
             number: 1,

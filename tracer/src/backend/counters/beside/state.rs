@@ -83,16 +83,17 @@ impl State {
             self.softnet.read(&self.reader.proc);
         }
         self.left_out = 0;
+        self.look_for_files(is_thorough);
+        self.renew_files(is_thorough);
         for (inum, found) in &survey.found {
             if !self.namespaces.contains_key(inum) {
-                let name = self.by_inode.name(*inum);
-                let file = name.is_some().then(|| self.by_inode.file(*inum)).flatten();
-                self.add(*inum, name, found, file);
+                let (name, files) = (self.by_inode.name(*inum), self.files(*inum));
+                self.add(*inum, name, found, files);
             }
         }
         self.unreadable = survey.unreadable;
         self.read_named(&survey);
-        self.read_held(&survey, is_thorough);
+        self.read_held(&survey);
         self.read_links();
         self.readings += 1;
         if self.is_endless {
@@ -137,39 +138,59 @@ impl State {
     fn read_named(&mut self, survey: &Survey) {
         self.without_process.clear();
         for (inum, name) in survey.without_process(&mut self.by_inode) {
-            let file = self.by_inode.file(inum);
-            if self.is_wanted(inum) && !self.add(inum, Some(Arc::clone(&name)), &[], file) {
+            let files = if self.is_wanted(inum) { self.files(inum) } else { continue };
+            if !self.add(inum, Some(Arc::clone(&name)), &[], files) {
                 self.without_process.push((inum, name));
             }
         }
     }
 
-    /// Reads the namespaces that only a mount elsewhere, or an open file of a process, holds.
-    fn read_held(&mut self, survey: &Survey, is_thorough: bool) {
+    /// Looks for the files that stand for namespaces: the mounts, and in a thorough reading the open files of processes.
+    fn look_for_files(&mut self, is_thorough: bool) {
         if is_thorough {
             self.held.clear();
         }
         self.held.extend(held(&self.reader.proc, is_thorough));
-        for (inum, path) in std::mem::take(&mut self.held) {
-            let is_named = self.without_process.iter().any(|(named, _)| *named == inum);
-            let is_other = self.is_wanted(inum) && !is_named && !survey.found.contains_key(&inum);
-            if is_other
-                && let Some(file) = NamedFile::standing_for(&path, inum)
-                && !self.add(inum, None, &[], Some(file))
-            {
-                self.without_process.push((inum, inum.to_string().into()));
+    }
+
+    /// Gives the known namespaces the files that stand for them now: some come after the first reading, others are closed.
+    fn renew_files(&mut self, is_thorough: bool) {
+        let is_due = |namespace: &&Namespace| is_thorough || !namespace.has_files();
+        for inum in self.namespaces.values().filter(is_due).map(|namespace| namespace.inum).collect::<Vec<_>>() {
+            let files = self.files(inum);
+            if let Some(namespace) = self.namespaces.get_mut(&inum).filter(|_| !files.is_empty()) {
+                namespace.take_files(files);
             }
-            self.held.insert(inum, path);
         }
     }
 
+    /// Reads the namespaces that only a mount elsewhere, or an open file of a process, holds.
+    fn read_held(&mut self, survey: &Survey) {
+        for inum in self.held.keys().copied().collect::<Vec<_>>() {
+            let is_named = self.without_process.iter().any(|(named, _)| *named == inum);
+            let is_other = self.is_wanted(inum) && !is_named && !survey.found.contains_key(&inum);
+            let files = if is_other { self.files(inum) } else { continue };
+            if !files.is_empty() && !self.add(inum, None, &[], files) {
+                self.without_process.push((inum, inum.to_string().into()));
+            }
+        }
+    }
+
+    /// The files that stand for a namespace. A process in it may be there for a moment only, as one that reads its counters;
+    /// a file may be open only for as long.
+    fn files(&mut self, inum: u32) -> Vec<NamedFile> {
+        let named = self.by_inode.file(inum);
+        let held = self.held.get(&inum).into_iter().flatten();
+        named.into_iter().chain(held.filter_map(|path| NamedFile::standing_for(path, inum))).collect()
+    }
+
     /// Reads a namespace for the first time, if there is room for it. Returns whether it was read.
-    fn add(&mut self, inum: u32, name: Option<Arc<str>>, found: &[Member], file: Option<NamedFile>) -> bool {
+    fn add(&mut self, inum: u32, name: Option<Arc<str>>, found: &[Member], files: Vec<NamedFile>) -> bool {
         if self.namespaces.len() + self.ended.len() >= MOST_NAMESPACES {
             self.left_out += 1;
             return false;
         }
-        let Some(mut namespace) = Namespace::first_seen(&mut self.reader, inum, name, found, file) else {
+        let Some(mut namespace) = Namespace::first_seen(&mut self.reader, inum, name, found, files) else {
             return false;
         };
         self.numbers = self.numbers.saturating_add(1);
@@ -179,7 +200,7 @@ impl State {
         true
     }
 
-    /// Reads the known namespaces again. Those that are not recognised have ended, or cannot be told from others.
+    /// Reads the known namespaces again. Those that are not recognised have ended, or cannot be distinguished from others.
     fn read_known(&mut self, survey: &Survey) {
         let known = std::mem::take(&mut self.namespaces);
         for (inum, mut namespace) in known {
@@ -240,8 +261,8 @@ impl State {
     fn rises_of_links(&self) -> impl Iterator<Item = Rise> {
         self.all().flat_map(|namespace| {
             let ((netns, netns_number), netns_name) = (namespace.key(), &namespace.name);
-            let placed = move |rise| Rise { netns, netns_number, netns_name: netns_name.clone(), ..rise };
-            namespace.links.rises().into_iter().map(placed)
+            let with_netns = move |rise| Rise { netns, netns_number, netns_name: netns_name.clone(), ..rise };
+            namespace.links.rises().into_iter().map(with_netns)
         })
     }
 
@@ -289,6 +310,22 @@ mod tests {
         assert_eq!((readings.read, readings.fallen), (vec![(own, 1)], vec![]));
         assert!(readings.present.iter().any(|name| **name == *"UdpNoPorts"), "{:?}", readings.present);
         assert!(state.gaps().iter().all(|gap| !gap.contains("not read")), "{:?}", state.gaps());
+    }
+
+    #[test]
+    fn file_that_comes_later_stands_for_the_namespace() {
+        let own = crate::identity::netns::own().unwrap();
+        let mut state = state(own);
+        state.read();
+        state.namespaces.get_mut(&own).unwrap().take_files(vec![]);
+        let file = std::fs::File::open("/proc/self/ns/net").unwrap();
+        let mut child =
+            std::process::Command::new("sleep").arg("60").stdin(std::process::Stdio::from(file)).spawn().unwrap();
+        state.readings = THREADS_EVERY;
+        state.read();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(state.namespaces[&own].has_files(), "the standard input of the child");
     }
 
     #[test]

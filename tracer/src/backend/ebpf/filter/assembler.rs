@@ -82,7 +82,7 @@ const EXIT: u8 = 0x95;
 /// The source register of a call of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
 const KERNEL_FUNCTION: u8 = 2;
 
-/// A place in the code to which jumps lead.
+/// A position in the code to which jumps lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label(usize);
 
@@ -96,21 +96,21 @@ pub(super) struct Assembler {
     code: Vec<bpf_insn>,
     /// Jumps and their labels.
     jumps: Vec<(usize, Label)>,
-    /// The places of the labels.
-    places: Vec<Option<usize>>,
+    /// The positions of the labels.
+    positions: Vec<Option<usize>>,
 }
 
 impl Assembler {
-    /// A new label, which has no place yet.
+    /// A new label, which has no position yet.
     pub(super) fn label(&mut self) -> Label {
-        self.places.push(None);
-        Label(self.places.len() - 1)
+        self.positions.push(None);
+        Label(self.positions.len() - 1)
     }
 
     /// Puts a label before the next instruction.
-    pub(super) fn place(&mut self, label: Label) {
-        if let Some(place) = self.places.get_mut(label.0) {
-            *place = Some(self.code.len());
+    pub(super) fn bind(&mut self, label: Label) {
+        if let Some(position) = self.positions.get_mut(label.0) {
+            *position = Some(self.code.len());
         }
     }
 
@@ -188,8 +188,8 @@ impl Assembler {
     /// The code with the distances of all jumps.
     pub(super) fn finish(mut self) -> Result<Vec<bpf_insn>, TooFar> {
         for (at, Label(label)) in self.jumps {
-            let place = self.places.get(label).copied().flatten().ok_or(TooFar)?;
-            let distance = place.checked_sub(at + 1).ok_or(TooFar)?;
+            let position = self.positions.get(label).copied().flatten().ok_or(TooFar)?;
+            let distance = position.checked_sub(at + 1).ok_or(TooFar)?;
             let Some(jump) = self.code.get_mut(at) else { return Err(TooFar) };
             jump.off = i16::try_from(distance).map_err(|_| TooFar)?;
         }

@@ -41,7 +41,7 @@ pub(super) enum Fact {
 
 impl Fact {
     /// The position in [`CpuState`], and the size.
-    const fn place(self) -> (usize, Width) {
+    const fn position(self) -> (usize, Width) {
         let of_key = offset_of!(CpuState, dropped.key);
         let (at, width) = match self {
             Self::Location => (of_key + offset_of!(DropKey, location), Width::Double),
@@ -86,9 +86,14 @@ impl Numbers {
 
     /// All numbers but these.
     pub(super) fn but(excluded: impl IntoIterator<Item = u64>) -> Self {
+        Self::each(excluded).others()
+    }
+
+    /// All other numbers.
+    pub(super) fn others(self) -> Self {
         let mut start = Some(0);
         let mut ranges = vec![];
-        for range in Self::each(excluded).0 {
+        for range in self.0 {
             let Some(first) = start else { break };
             if let Some(before) = range.start().checked_sub(1) {
                 ranges.push(first..=before);
@@ -152,7 +157,7 @@ impl Condition {
         for alternative in others {
             let next = to.label();
             assemble_all(alternative, to, yes, next);
-            to.place(next);
+            to.bind(next);
         }
         assemble_all(last, to, yes, no);
     }
@@ -164,13 +169,13 @@ fn assemble_all(checks: &[(Fact, Numbers)], to: &mut Assembler, yes: Label, no: 
     for (fact, numbers) in before {
         let next = to.label();
         assemble(*fact, numbers, to, next, no);
-        to.place(next);
+        to.bind(next);
     }
     assemble(*fact, numbers, to, yes, no);
 }
 
 fn assemble(fact: Fact, numbers: &Numbers, to: &mut Assembler, yes: Label, no: Label) {
-    let (at, width) = fact.place();
+    let (at, width) = fact.position();
     to.load(width, Register::R1, STATE, state_offset(at));
     search(&numbers.0, to, yes, no);
 }
@@ -186,7 +191,7 @@ fn search(ranges: &[RangeInclusive<u64>], to: &mut Assembler, yes: Label, no: La
             compare(GREATER_OR_EQUAL, *first.start(), to, in_upper);
         }
         search(lower, to, yes, no);
-        to.place(in_upper);
+        to.bind(in_upper);
         return search(upper, to, yes, no);
     }
     for range in ranges {

@@ -3,13 +3,13 @@
 //! What has no number when the run starts, such as a control group that is made later, never matches.
 
 use std::io;
+use std::ops::Range;
 
 use tracer_common::{IFNAMSIZ, KIND_TRAP, KIND_XDP, REASON_ABSENT, USER_KNOWN};
 
 use super::super::identify::NamespaceQuestion;
 use super::condition::{Condition, Fact, Numbers};
-use crate::explain::generic_traps;
-use crate::filter::UsualReasons;
+use crate::explain::{UsualDrops, generic_traps};
 use crate::filter::question::{Question, is_cgroup_within, is_container, is_pod, matches_pattern};
 use crate::identity::netns::{self, NetnsError};
 use crate::identity::owners::{NamedOwner, Owners};
@@ -101,9 +101,8 @@ impl Resolver<'_> {
         Ok(match question {
             Question::Reason(pattern) => self.of_reasons(pattern, |name| matches_pattern(pattern, name)),
             Question::Usual => {
-                let usual =
-                    UsualReasons::built_in().map_err(|source| Unresolved::Explanations { source: Box::new(source) })?;
-                self.of_reasons("usual", |name| usual.contains(name))
+                let usual = UsualDrops::built_in();
+                self.of_usual(usual.map_err(|source| Unresolved::Explanations { source: Box::new(source) })?)
             }
             Question::Site(pattern) => of_functions(self.functions, pattern)?,
             Question::Netns(given) => self.of_namespace(given)?,
@@ -136,6 +135,42 @@ impl Resolver<'_> {
             .or(vec![(Fact::Kind, Numbers::each([KIND_XDP.into()])), (Fact::Reason, each(of_xdp))])
     }
 
+    /// The usual reasons anywhere, those that are usual at most sites, and others at the sites where they are usual. A function
+    /// that this kernel does not show has no drops with a known site either.
+    fn of_usual(&self, usual: &UsualDrops) -> Condition {
+        let mut condition = self.of_reasons("usual", |name| usual.is_often_anywhere(name));
+        for (reason, function) in usual.often_sites() {
+            if let Some(sites) = self.sites(&[function]).filter(|sites| *sites != Numbers::default()) {
+                condition = self.of_reason_at(condition, reason, sites);
+            }
+        }
+        for (reason, exceptions) in usual.often_elsewhere() {
+            if let Some(sites) = self.sites(&exceptions) {
+                condition = self.of_reason_at(condition, reason, sites.others());
+            }
+        }
+        condition
+    }
+
+    /// As before, or drops of this reason at these return addresses.
+    fn of_reason_at(&self, condition: Condition, reason: &str, sites: Numbers) -> Condition {
+        let mut reasons = ReasonNames::load(self.btf).numbers(|name| name == reason);
+        reasons.extend((reason == "NOT_SPECIFIED").then_some(REASON_ABSENT));
+        if reasons.is_empty() {
+            return condition;
+        }
+        condition.or(vec![
+            (Fact::Kind, Numbers::but([KIND_TRAP, KIND_XDP].map(u64::from))),
+            (Fact::Reason, Numbers::each(reasons.into_iter().map(u64::from))),
+            (Fact::Location, sites),
+        ])
+    }
+
+    /// The return addresses of these functions; `None` if this kernel shows no functions.
+    fn sites(&self, functions: &[&str]) -> Option<Numbers> {
+        self.functions.code_where(|name| functions.contains(&name)).ok().map(return_addresses)
+    }
+
     fn of_user(&self, given: &str) -> Result<Condition, Unresolved> {
         if !self.has_users {
             return Err(Unresolved::NoUser { given: given.into() });
@@ -161,6 +196,11 @@ fn is_doubtful_trap(given: &str) -> bool {
 
 /// The return addresses of calls in functions: the call ends before the address, so that the one after the last
 /// instruction is the function's, and the one before the first is not.
+fn return_addresses(code: Vec<Range<u64>>) -> Numbers {
+    Numbers::of(code.into_iter().map(|code| code.start.saturating_add(1)..=code.end))
+}
+
+/// The drops in the functions that a pattern names.
 fn of_functions(functions: &Functions, pattern: &str) -> Result<Condition, Unresolved> {
     let found = functions
         .code_where(|name| matches_pattern(pattern, name))
@@ -168,7 +208,7 @@ fn of_functions(functions: &Functions, pattern: &str) -> Result<Condition, Unres
     if found.is_empty() {
         return Err(Unresolved::NoFunction { given: pattern.into() });
     }
-    let addresses = Numbers::of(found.into_iter().map(|code| code.start.saturating_add(1)..=code.end));
+    let addresses = return_addresses(found);
     let kinds = Numbers::but([KIND_TRAP.into()]);
     Ok(Condition::NEVER.or(vec![(Fact::Kind, kinds), (Fact::Location, addresses)]))
 }

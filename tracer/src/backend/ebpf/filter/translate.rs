@@ -95,7 +95,7 @@ impl<'a> Translation<'a> {
 
     fn end(mut self) -> Result<Vec<bpf_insn>, TooFar> {
         if self.to.is_used(self.reject) {
-            self.to.place(self.reject);
+            self.to.bind(self.reject);
             self.to.exit(0);
         }
         self.to.finish()
@@ -153,7 +153,7 @@ impl<'a> Translation<'a> {
 
     fn op(&mut self, at: usize, op: &Op) {
         if let Some(label) = self.labels.get(at) {
-            self.to.place(*label);
+            self.to.bind(*label);
         }
         match *op {
             Op::Load { base, size, indexed, offset } => self.load(base, size, indexed, offset),
@@ -280,7 +280,7 @@ impl<'a> Translation<'a> {
             let within = self.to.label();
             self.to.jump_if(Bits::B32, LESS, X, Source::Immediate(u32::BITS), within);
             self.to.compute(Bits::B32, MOVE, A, Source::Immediate(0));
-            self.to.place(within);
+            self.to.bind(within);
         }
         self.to.compute(Bits::B32, code, A, source(operand));
     }

@@ -32,7 +32,7 @@ const PACKET: [u8; 152] = [
 #[rustfmt::skip]
 const SUMMARY: [u8; 68] = [
     0x20, 0x00, 0x00, 0x00, // UNSPEC, 28 bytes
-    0x02, 0x00, 0x00, 0x00, // two places
+    0x02, 0x00, 0x00, 0x00, // two drop sites
     0x27, 0x59, 0x04, 0x82, 0xff, 0xff, 0xff, 0xff, 0x10, 0x27, 0x00, 0x00, // 10,000 hits
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, // three hints
     0x24, 0x00, 0x11, 0x80, // HW_ENTRIES, nested
@@ -67,21 +67,21 @@ fn a_packet() {
 fn a_summary() {
     let (message, _) = parse(command::ALERT, &SUMMARY).unwrap();
     let Message::Summary(alert) = message else { panic!("{message:?}") };
-    assert_eq!(alert.places().collect::<Vec<_>>(), [(0xffff_ffff_8204_5927, 10_000), (0, 3)]);
+    assert_eq!(alert.sites().collect::<Vec<_>>(), [(0xffff_ffff_8204_5927, 10_000), (0, 3)]);
     assert_eq!(alert.traps().collect::<Vec<_>>(), [("blackhole_route", 5)]);
     assert!(!alert.is_at_limit());
 }
 
 #[test]
 fn a_summary_that_can_hold_no_more_says_so() {
-    let of = |places: u32| {
-        let mut bytes = places.to_ne_bytes().to_vec();
-        bytes.resize(4 + 12 * places as usize, 1);
+    let of = |sites: u32| {
+        let mut bytes = sites.to_ne_bytes().to_vec();
+        bytes.resize(4 + 12 * sites as usize, 1);
         let mut message = Vec::new();
-        emit(&[Attribute::Places(&bytes)], &mut message);
+        emit(&[Attribute::Sites(&bytes)], &mut message);
         let (parsed, _) = parse(command::ALERT, &message).unwrap();
         let Message::Summary(alert) = parsed else { panic!("{parsed:?}") };
-        (alert.places().count(), alert.is_at_limit())
+        (alert.sites().count(), alert.is_at_limit())
     };
     assert_eq!((of(0), of(63), of(64)), ((0, false), (63, false), (64, true)));
 }
@@ -188,7 +188,7 @@ fn what_is_cut_is_refused_or_lacks_whole_attributes() {
 }
 
 #[test]
-fn a_summary_that_counts_more_places_than_it_holds_is_refused() {
+fn a_summary_that_counts_more_sites_than_it_holds_is_refused() {
     let mut bytes = SUMMARY[..32].to_vec();
     assert!(parse(command::ALERT, &bytes).is_ok());
     bytes[4] = 3;
@@ -214,7 +214,7 @@ fn attribute() -> impl Strategy<Value = Attribute<'static>> {
     let bytes = || proptest::collection::vec(any::<u8>(), 0..64).prop_map(|bytes| &*bytes.leak());
     let text = || name().prop_map(|name| &*name.leak());
     prop_oneof![
-        bytes().prop_map(Attribute::Places),
+        bytes().prop_map(Attribute::Sites),
         any::<u8>().prop_map(Attribute::AlertMode),
         any::<u64>().prop_map(Attribute::Pc),
         text().prop_map(Attribute::Symbol),
@@ -280,7 +280,7 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(command in 0_u8..12, bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
         if let Ok((Message::Summary(alert), _)) = parse(command, &bytes) {
-            prop_assert!(alert.places().count() * 12 <= bytes.len() && alert.traps().count() <= bytes.len());
+            prop_assert!(alert.sites().count() * 12 <= bytes.len() && alert.traps().count() <= bytes.len());
         }
     }
 

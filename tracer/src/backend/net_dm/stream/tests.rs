@@ -98,7 +98,7 @@ fn other_packets_are_filtered() {
     for (text, expected) in [
         ("udp dst port 53 and len = 60", &[53][..]),
         ("not port 53", &[7]),
-        ("reason NO_* and iface 4 and usual", &[7, 53]),
+        ("reason NO_* and iface 4 and unusual", &[7, 53]),
         ("reason TCP_* or iface 3 or ip6", &[]),
     ] {
         let mut counting = Counting { filter: Some(filter(text)), ..counting() };
@@ -120,9 +120,9 @@ fn reports_have_as_many_bytes_as_asked_for_beside_a_filter() {
 
 #[test]
 fn summary_matches_no_filter() {
-    let places = [&1_u32.to_ne_bytes()[..], &7_u64.to_ne_bytes(), &9_u32.to_ne_bytes()].concat();
+    let sites = [&1_u32.to_ne_bytes()[..], &7_u64.to_ne_bytes(), &9_u32.to_ne_bytes()].concat();
     let mut counting = Counting { filter: Some(filter("not tcp")), ..counting() };
-    take(&mut counting, &message(1, &[Attribute::Places(&places)]), false);
+    take(&mut counting, &message(1, &[Attribute::Sites(&sites)]), false);
     assert_eq!((counting.ledger.drops, counting.ledger.filtered, counting.ledger.unaccounted()), (9, 9, 0));
 }
 
@@ -138,10 +138,10 @@ fn what_finds_no_room_is_overflow() {
 
 #[test]
 fn a_summary_counts_hits_and_leaves_hints_apart() {
-    let place = |pc: u64, hits: u32| [&pc.to_ne_bytes()[..], &hits.to_ne_bytes()].concat();
-    let places = [&2_u32.to_ne_bytes()[..], &place(7, 1_000), &place(0, 3)].concat();
+    let site = |pc: u64, hits: u32| [&pc.to_ne_bytes()[..], &hits.to_ne_bytes()].concat();
+    let sites = [&2_u32.to_ne_bytes()[..], &site(7, 1_000), &site(0, 3)].concat();
     let mut counting = counting();
-    take(&mut counting, &message(1, &[Attribute::Places(&places)]), false);
+    take(&mut counting, &message(1, &[Attribute::Sites(&sites)]), false);
     let ledger = counting.ledger;
     assert_eq!((ledger.drops, ledger.accounted, ledger.device_hints, ledger.received), (1_000, 1_000, 3, 1));
     assert_eq!(counting.summaries, 1);

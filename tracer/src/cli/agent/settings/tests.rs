@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::backend::history::DEFAULT_FOLDER;
 use crate::cli::args::{Cli, Command};
 
 fn typed(line: &str) -> AgentArgs {
@@ -44,6 +45,20 @@ fn defaults() {
     assert_eq!((usual.interval, usual.source, usual.map_entries), (Duration::from_secs(10), Source::Auto, 8192));
 }
 
+#[test]
+fn history_of_a_file_is_beside_it_and_has_limits() {
+    let file = File::new("history", "history = \"past\"\nhistory-size = \"1G\"\nnetns = \"blue\"\nfilter = \"udp\"\n");
+    let read = settings(&file.line(" --history-age 2h"));
+    assert_eq!(read.history.history, Some(file.0.join("past")));
+    assert_eq!((read.history.limits().bytes, read.history.limits().age), (1 << 30, Duration::from_hours(2)));
+    assert_eq!(read.selection(), "--netns blue --filter 'udp'");
+    let usual = settings("droptrace agent");
+    assert_eq!((usual.history.limits().bytes, usual.history.limits().age), (256 << 20, Duration::from_hours(24)));
+    assert_eq!((usual.history.history, settings("droptrace agent").selection()), (None, String::new()));
+    let packaged = include_str!("../../../../../packaging/systemd/agent.toml");
+    assert!(packaged.contains(&format!("\nhistory = \"{DEFAULT_FOLDER}\"\n")), "{packaged}");
+}
+
 /// The help of the agent, as `--help` prints it.
 fn help() -> String {
     Cli::try_parse_from(["droptrace", "agent", "--help"]).unwrap_err().to_string()
@@ -53,7 +68,8 @@ fn help() -> String {
 fn the_default_port_is_the_same_everywhere() {
     let wrong = crate::render::units::address("here").unwrap_err();
     let packaged = include_str!("../../../../../packaging/systemd/agent.toml");
-    let docs = [include_str!("../../../../../docs/agent.md"), include_str!("../../../../../docs/fleet.md")];
+    let docs =
+        [include_str!("../../../../../docs/reference/agent.md"), include_str!("../../../../../docs/guide/fleet.md")];
     for text in [&*help(), &*wrong, packaged, docs[0], docs[1]] {
         assert!(text.contains(&format!(":{DEFAULT_PORT}")), "{text}");
     }
@@ -70,7 +86,7 @@ fn command_line_overrides_the_file() {
     let read = settings(&file.line(" --interval 5s --source ebpf"));
     assert_eq!((read.listen.to_string().as_str(), read.series.limit), ("[::1]:1", 7));
     assert_eq!((read.interval, read.source, read.listen_insecure), (Duration::from_secs(5), Source::Ebpf, true));
-    let has = |settings: &Settings, label| settings.told().label_set.names().any(|name| name == label);
+    let has = |settings: &Settings, label| settings.series_settings().label_set.names().any(|name| name == label);
     for label in ["offset", "namespace", "unit", "owner"] {
         assert!(has(&read, label) && !has(&settings("droptrace agent"), label), "{label}");
     }
@@ -90,8 +106,8 @@ fn endpoint_changes_at_reload_but_event_capture_does_not() {
     let now = before.reloaded(new.clone());
     assert_eq!(now.otlp.otlp.as_deref(), Some("http://other:4318"));
     assert_eq!((now.otlp.otlp_logs, now.otlp.otlp_logs_rate, now.otlp.otlp_headers_file), (None, None, None));
-    let heard = settings("droptrace agent --otlp-logs http://lab:4318");
-    assert_eq!(heard.reloaded(new).otlp.otlp_logs.as_deref(), Some("http://other:4318"));
+    let with_logs = settings("droptrace agent --otlp-logs http://lab:4318");
+    assert_eq!(with_logs.reloaded(new).otlp.otlp_logs.as_deref(), Some("http://other:4318"));
 }
 
 #[test]
@@ -156,11 +172,21 @@ fn other_hosts_get_clear_text_only_if_allowed() {
 fn settings_that_need_a_restart_are_listed() {
     let before = settings("droptrace agent");
     let after = settings(
-        "droptrace agent --interval 1s --max-series 5 --expire-after 1d --offset-label --no-counters --map-entries 9 --listen 127.0.0.1:1",
+        "droptrace agent --interval 1s --max-series 5 --expire-after 1d --offset-label --no-counters --map-entries 9 --listen 127.0.0.1:1 --history /x --history-size 1G --history-age 2d",
     );
     assert_eq!(
         after.fixed(&before),
-        ["listen", "max-series", "expire-after", "offset-label", "no-counters", "map-entries"]
+        [
+            "listen",
+            "max-series",
+            "expire-after",
+            "offset-label",
+            "no-counters",
+            "map-entries",
+            "history",
+            "history-size",
+            "history-age"
+        ]
     );
     assert!(before.fixed(&before).is_empty());
 }

@@ -8,13 +8,13 @@ pub(super) const EXAMPLES: &str = "";
 
 /// No options.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct OtlpOptions {}
+pub(crate) struct OtlpOptions {}
 
 #[expect(clippy::unused_self, reason = "as with the feature `otlp`")]
 impl OtlpOptions {
     /// These, and for what they leave open, those.
     #[must_use]
-    pub fn or(self, _other: Self) -> Self {
+    pub(crate) fn or(self, _other: Self) -> Self {
         self
     }
 
@@ -31,7 +31,7 @@ impl OtlpOptions {
 
     /// With its files looked for in `folder`.
     #[must_use]
-    pub fn within(self, _folder: &Path) -> Self {
+    pub(crate) fn within(self, _folder: &Path) -> Self {
         self
     }
 }

@@ -16,44 +16,46 @@ pub(super) const EXAMPLES: &str = "  droptrace agent --otlp http://prometheus:90
 
 /// Options of the command line and of the file, with the same names.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-pub struct OtlpOptions {
+pub(crate) struct OtlpOptions {
     /// Push the metrics as well, to this URL with /v1/metrics appended
     #[arg(long, value_name = "URL", value_parser = url)]
-    pub otlp: Option<String>,
+    pub(crate) otlp: Option<String>,
 
     /// Push the metrics this often [default: 15s]
     #[arg(long, value_name = "TIME", value_parser = interval)]
-    pub otlp_interval: Option<Duration>,
+    pub(crate) otlp_interval: Option<Duration>,
 
     /// Headers for each push of metrics, such as a token: a file with lines `Name: value`
     #[arg(long, value_name = "FILE")]
-    pub otlp_headers_file: Option<PathBuf>,
+    pub(crate) otlp_headers_file: Option<PathBuf>,
 
     /// Time limit of a push [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = units::duration, hide_short_help = true)]
-    pub otlp_timeout: Option<Duration>,
+    pub(crate) otlp_timeout: Option<Duration>,
 
     /// Name of this agent (service.instance.id) [default: the host's name]
     #[arg(long, value_name = "NAME", hide_short_help = true)]
-    pub otlp_instance: Option<String>,
+    pub(crate) otlp_instance: Option<String>,
 
-    /// Push each drop as a log record, to this URL with /v1/logs appended
+    /// Push samples of drops as log records, to this URL with /v1/logs appended
     #[arg(long, value_name = "URL", value_parser = url)]
-    pub otlp_logs: Option<String>,
+    pub(crate) otlp_logs: Option<String>,
 
-    /// Limit of pushed drops per second, for each drop site, reason and CPU [default: 1]
+    /// Limit of pushed drops per second and CPU for each flow at a drop site and reason [default: 1]
+    ///
+    /// All flows at a drop site and reason together have eleven times as many. The kernel's drop monitor has no such limit.
     #[arg(long, value_name = "N", value_parser = units::number(NonZeroU32::MIN..=NonZeroU32::MAX))]
-    pub otlp_logs_rate: Option<NonZeroU32>,
+    pub(crate) otlp_logs_rate: Option<NonZeroU32>,
 
     /// Headers for each push of logs: a file with lines `Name: value`
     #[arg(long, value_name = "FILE")]
-    pub otlp_logs_headers_file: Option<PathBuf>,
+    pub(crate) otlp_logs_headers_file: Option<PathBuf>,
 }
 
 impl OtlpOptions {
     /// Returns these options, with missing ones taken from `other`.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
+    pub(crate) fn or(self, other: Self) -> Self {
         Self {
             otlp: self.otlp.or(other.otlp),
             otlp_interval: self.otlp_interval.or(other.otlp_interval),
@@ -86,7 +88,7 @@ impl OtlpOptions {
 
     /// Returns these options, with paths relative to `folder`.
     #[must_use]
-    pub fn within(self, folder: &Path) -> Self {
+    pub(crate) fn within(self, folder: &Path) -> Self {
         let within = |path: Option<PathBuf>| path.map(|path| folder.join(path));
         Self {
             otlp_headers_file: within(self.otlp_headers_file),

@@ -98,3 +98,37 @@ fn udp_failures_with_a_packet_are_reported_before_the_free() {
     }
     assert_eq!(KernelBtf::from_bytes(&kernel(MODERN)).unwrap().udp_failure(), None);
 }
+
+#[test]
+fn functions_are_recognised_by_all_arguments_that_are_used() {
+    let mut w = Writer::new();
+    let arguments = [pointer_to(&mut w, "sock"), pointer_to(&mut w, "sk_buff")];
+    let prototype = w.prototype(&arguments);
+    let id = w.function("tcp_conn_request", prototype);
+    let btf = KernelBtf::from_bytes(&w.finish()).unwrap();
+    let (sock, skb) = (Argument::Struct("sock"), Argument::Struct("sk_buff"));
+    assert_eq!(btf.function_with("tcp_conn_request", &[sock, skb]), Some(id));
+    assert_eq!(btf.function_with("tcp_conn_request", &[Argument::Any, skb]), Some(id));
+    assert_eq!(btf.function_with("tcp_conn_request", &[skb, sock]), None);
+    assert_eq!(btf.function_with("tcp_conn_request", &[sock, skb, skb]), None);
+    assert_eq!(btf.function_with("tcp_v4_conn_request", &[]), None);
+}
+
+#[test]
+fn counters_of_tcp_are_found_in_an_enum_without_a_name() {
+    let with = |mibs: u32| {
+        let mut w = Writer::new();
+        let int = w.int("unsigned long", 8);
+        let counters = w.array(int, 4);
+        w.enumeration("other", &[("LINUX_MIB_LISTENDROPS", 9)]);
+        w.enumeration("", &[("SOCK_STREAM", 1)]);
+        w.enumeration("", &[("LINUX_MIB_LISTENOVERFLOWS", 2), ("LINUX_MIB_LISTENDROPS", 3)]);
+        w.structure("linux_mib", 40, &[("mibs", counters, mibs)]);
+        KernelBtf::from_bytes(&w.finish()).unwrap()
+    };
+    let names = ["LINUX_MIB_LISTENDROPS", "LINUX_MIB_LISTENOVERFLOWS"];
+    assert_eq!(with(0).tcp_counters(names), Some([24, 16]));
+    assert_eq!(with(64).tcp_counters(names), Some([32, 24]));
+    assert_eq!(with(0).tcp_counters(["LINUX_MIB_LISTENDROPS", "LINUX_MIB_NUM"]), None);
+    assert_eq!(with(0).tcp_counters(["LINUX_MIB_NUM"]), None);
+}

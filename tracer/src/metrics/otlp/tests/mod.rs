@@ -4,18 +4,18 @@
 #[expect(unreachable_pub, reason = "it is shared with the tests of the binary")]
 mod collector;
 mod endpoints;
-mod figures;
+mod metrics;
 mod records;
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::counts::Outcome;
-use super::{Counts, Endpoint, Identity, Options, Push, Signal};
+use super::counts::{Outcome, Signal};
+use super::{Counts, Endpoint, Identity, Options, Push};
 use crate::domain::event::{DropEvent, NamedKey, Origin, PacketStart, Timestamp};
 use crate::domain::facts::Facts;
-use crate::metrics::figures::{Family, Figures, Kind, Sample, Value};
+use crate::metrics::model::{Family, Kind, Metrics, Sample, Value};
 use crate::sink::samples::{NEW_YEAR, key, udp_packet};
 
 /// Only a test that hangs reaches this limit.
@@ -38,13 +38,13 @@ fn sample(labels: &[(&'static str, &str)], value: Value) -> Sample {
 }
 
 /// A family of each kind, `packets` and twice as much among them.
-fn figures_of(packets: u64) -> Figures {
+fn metrics_of(packets: u64) -> Metrics {
     let family = |name, unit, kind, samples| Family { name, help: "What it means", unit, kind, samples };
     let of = |reason| [("reason", reason), ("symbol", "")];
     let drops = vec![sample(&of("NO_SOCKET"), Value::Count(packets)), sample(&of("other"), Value::Count(packets * 2))];
     let bytes = vec![sample(&of("NO_SOCKET"), Value::Count(packets * 100))];
     let backend = vec![sample(&[], Value::Count(1))];
-    Figures {
+    Metrics {
         families: vec![
             family("droptrace_dropped_packets", None, Kind::Counter, drops),
             family("droptrace_dropped", Some("bytes"), Kind::Counter, bytes),
@@ -77,8 +77,8 @@ impl Run {
     }
 
     fn with(options: Options, packets: u64) -> Self {
-        let (counts, figures) = (Arc::<Counts>::default(), Arc::new(figures_of(packets)));
-        let push = Push::start(options, Arc::clone(&counts), move || Arc::clone(&figures)).unwrap();
+        let (counts, metrics) = (Arc::<Counts>::default(), Arc::new(metrics_of(packets)));
+        let push = Push::start(options, Arc::clone(&counts), move || Arc::clone(&metrics)).unwrap();
         Self { push, counts }
     }
 

@@ -134,17 +134,3 @@ fn unpairable_observations_do_not_wait() {
     let alone = desk.deduper.ledger().ebpf.alone;
     assert_eq!((alone.no_mac_header, alone.too_few_bytes), (1, 1));
 }
-
-#[test]
-fn observations_do_not_wait_for_a_stopped_source() {
-    let mut desk = Desk::new(8);
-    desk.report(0, NetDm, 100, 1, 1);
-    desk.deduper.set_running(NetDm, false);
-    // The observation that the source had reported is still joined.
-    desk.report(1, Ebpf, 100, 1, 2);
-    desk.report(2, Ebpf, 100, 2, 3);
-    desk.deduper.set_running(NetDm, true);
-    desk.report(3, Ebpf, 100, 3, 4);
-    desk.report(4, NetDm, 100, 3, 5);
-    assert_eq!(desk.seen_by(), [both(2, 1), alone(Ebpf, 3, AloneCause::Unaccompanied), both(4, 5)]);
-}

@@ -16,7 +16,7 @@ use crate::domain::event::PacketStart;
 struct Truth {
     after_ns: u64,
     packet: u64,
-    place: u64,
+    site: u64,
     views: [View; 2],
 }
 
@@ -50,12 +50,7 @@ fn view(hostile: bool) -> impl Strategy<Value = View> {
 fn truth(packets: u64, hostile: bool) -> impl Strategy<Value = Vec<Truth>> {
     let one = (0..400_u64, 0..packets, 0..2_u64, view(hostile), view(hostile));
     vec(
-        one.prop_map(|(after_ns, packet, place, ebpf, net_dm)| Truth {
-            after_ns,
-            packet,
-            place,
-            views: [ebpf, net_dm],
-        }),
+        one.prop_map(|(after_ns, packet, site, ebpf, net_dm)| Truth { after_ns, packet, site, views: [ebpf, net_dm] }),
         0..120,
     )
 }
@@ -76,7 +71,7 @@ fn all_reports(truths: &[Truth], prints: &Fingerprinter) -> Vec<Report> {
             for delay in &view.delays_ns {
                 let timestamp = time.saturating_add_signed(view.clock_ns);
                 let mut observation = observation(prints, origin, timestamp, truth.packet, 0);
-                observation.drop.pc = truth.place;
+                observation.drop.pc = truth.site;
                 let bytes = [truth.packet.to_be_bytes(); 8].concat();
                 observation.print = prints.of(view.start, &bytes[..view.captured], 64);
                 reports.push(Report { arrives: time + delay, observation, truth: index });
@@ -133,7 +128,7 @@ proptest! {
             let [one, two] = [ebpf, net_dm].map(|detail| &reports[usize::try_from(detail).unwrap()]);
             let [truth, other] = [one, two].map(|report| &truths[report.truth]);
             prop_assert_eq!((one.observation.origin, two.observation.origin), (Ebpf, NetDm));
-            prop_assert_eq!((truth.packet, truth.place), (other.packet, other.place));
+            prop_assert_eq!((truth.packet, truth.site), (other.packet, other.site));
             let [time, other] = [one, two].map(|report| report.observation.drop.timestamp.0);
             prop_assert!(time.abs_diff(other) <= APART);
             prop_assert!(backwards || one.arrives.abs_diff(two.arrives) <= WAIT);
@@ -167,19 +162,19 @@ proptest! {
         let mut desk = Desk::new(1000);
         let reports = all_reports(&truths, &desk.prints);
         desk.take_all(&reports);
-        let mut by_place: HashMap<(u64, u64), usize> = HashMap::new();
+        let mut by_site: HashMap<(u64, u64), usize> = HashMap::new();
         for truth in &truths {
-*by_place.entry((truth.packet, truth.place)).or_default() += 1;
-}
+            *by_site.entry((truth.packet, truth.site)).or_default() += 1;
+        }
         let ledger = desk.deduper.ledger();
         let happened = truths.len() as u64;
         prop_assert_eq!((ledger.unique, ledger.duplicates, ledger.pending), (happened, happened, 0));
         for drop in &desk.settled {
             let SeenBy::Both { ebpf, .. } = drop.seen_by else { return Err(TestCaseError::fail("seen by one source only")) };
             let truth = &truths[reports[usize::try_from(ebpf).unwrap()].truth];
-            *by_place.get_mut(&(truth.packet, truth.place)).unwrap() -= 1;
+            *by_site.get_mut(&(truth.packet, truth.site)).unwrap() -= 1;
         }
-        prop_assert!(by_place.values().all(|left| *left == 0));
+        prop_assert!(by_site.values().all(|left| *left == 0));
     }
 
     /// When a source stops and comes back, the other source reports the drops that it missed, and both report all

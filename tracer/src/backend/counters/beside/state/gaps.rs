@@ -18,7 +18,7 @@ impl State {
         if !self.without_process.is_empty() {
             let names: Vec<_> = self.without_process.iter().map(|(_, name)| Arc::clone(name)).collect();
             let names = listed(&names);
-            let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ", and entering it takes CAP_SYS_ADMIN" };
+            let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ", and entering it needs CAP_SYS_ADMIN" };
             gaps.push(format!("the counters of {names} are not read: no process was found in the namespace{remedy}"));
         } else if let Some(only) = self.only.filter(|_| self.all().next().is_none()) {
             gaps.push(format!("the counters of netns {only} are not read, because no readable process is in it, and no file stands for it"));
@@ -44,12 +44,16 @@ impl State {
         if self.unreadable > 0 && self.only.is_none() {
             let processes =
                 if self.unreadable == 1 { "1 process".into() } else { format!("{} processes", self.unreadable) };
-            let remedy = if may(CapabilitySet::SYS_PTRACE) { "" } else { ": that takes CAP_SYS_PTRACE" };
-            gaps.push(format!("the network namespaces of {processes} cannot be read{remedy}"));
+            let cause = if may(CapabilitySet::SYS_PTRACE) {
+                "a security module forbids it"
+            } else {
+                "that needs CAP_SYS_PTRACE"
+            };
+            gaps.push(format!("the network namespaces of {processes} cannot be read: {cause}"));
         }
         let without = self.namespaces.values().filter(|namespace| namespace.lacks_links).count();
         if without > 0 {
-            let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ": that takes CAP_SYS_ADMIN" };
+            let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ": that needs CAP_SYS_ADMIN" };
             let what = format!("cannot be entered, so that the counters of interfaces are not read{remedy}");
             gaps.push(count(u32::try_from(without).unwrap_or(u32::MAX), &what));
         }
@@ -66,7 +70,7 @@ impl State {
         };
         let name = |namespace: &Namespace| namespace.name.clone().unwrap_or_else(|| namespace.inum.to_string().into());
         let names: Vec<_> = self.all().filter(has_unknown).map(name).collect();
-        let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ": that takes CAP_SYS_ADMIN" };
+        let remedy = if may(CapabilitySet::SYS_ADMIN) { "" } else { ": that needs CAP_SYS_ADMIN" };
         (!names.is_empty())
             .then(|| format!("which listeners of {} refused connections is not known{remedy}", listed(&names)))
     }
@@ -75,16 +79,16 @@ impl State {
     fn fallen(&self) -> Option<String> {
         let of = |namespace: &Namespace| {
             let netns = namespace.name.as_ref().map_or_else(|| namespace.inum.to_string(), ToString::to_string);
-            let place = |interface: String| format!("{interface} in netns {netns}");
-            namespace.links.with_a_fall().map(place).collect::<Vec<_>>()
+            let in_netns = |interface: String| format!("{interface} in netns {netns}");
+            namespace.links.with_a_fall().map(in_netns).collect::<Vec<_>>()
         };
-        let places: Vec<_> = self.all().flat_map(of).collect();
-        let shown = places.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let more = places.len().checked_sub(MOST_NAMES).filter(|more| *more > 0);
+        let interfaces: Vec<_> = self.all().flat_map(of).collect();
+        let shown = interfaces.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = interfaces.len().checked_sub(MOST_NAMES).filter(|more| *more > 0);
         let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
         let why =
             "so that their rise is at least the one shown: the interface was replaced, or the counters began anew";
-        (!places.is_empty()).then(|| format!("some counters of {shown}{more} fell, {why}"))
+        (!interfaces.is_empty()).then(|| format!("some counters of {shown}{more} fell, {why}"))
     }
 }
 
