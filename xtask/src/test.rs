@@ -216,8 +216,8 @@ fn report(tally: &Tally, broken: &[Error], left_out: Option<&str>) -> ExitCode {
     for line in tally.skipped_lines() {
         println!("{line}");
     }
-    for name in &tally.failures {
-        println!("FAILED {name}");
+    for line in tally.failed_lines() {
+        println!("{line}");
     }
     for error in broken {
         println!("BROKEN {error:#}");

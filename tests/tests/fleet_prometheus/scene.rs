@@ -152,7 +152,7 @@ impl Scene {
     }
 
     /// Prometheus' time, in seconds since the Unix epoch.
-    fn now(&self) -> Result<u64> {
+    pub(crate) fn now(&self) -> Result<u64> {
         Ok(whole(figure(&self.ask("vector(time())")?)?))
     }
 

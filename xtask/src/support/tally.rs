@@ -13,19 +13,34 @@ pub(crate) struct Tally {
     pub(crate) skipped: u64,
     /// Number of result lines: one for each test executable.
     pub(crate) results: u64,
-    /// Names of failed tests, if their runner reported them.
-    pub(crate) failures: Vec<String>,
+    /// Failed tests, if their runner reported them.
+    failures: Vec<Failure>,
+    /// The index of the failure that the lines which follow are about.
+    told: Option<usize>,
     /// Reasons why tests did not run, by name, in the order of the reports.
     reasons: Vec<(String, String)>,
 }
+
+/// A failed test.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Failure {
+    name: String,
+    /// What it says, in one line; empty if it is unknown.
+    message: String,
+}
+
+/// The most bytes of a failure's message.
+const LONGEST: usize = 600;
 
 impl Tally {
     /// Adds one line of a runner's output. Lines of other kinds are ignored.
     ///
     /// Known lines are libtest's `test result: ok. 5 passed; 0 failed; 2 ignored; …` and `test NAME ... ignored,
-    /// REASON`, and `SKIPPED NAME: REASON`, which a test prints if it finds that it cannot run here.
+    /// REASON`, and `SKIPPED NAME: REASON`, which a test prints if it finds that it cannot run here. What a failed test
+    /// says follows `---- NAME ----` or `---- NAME stdout ----`.
     pub(crate) fn line(&mut self, line: &str) {
         if let Some((_, counts)) = line.split_once("test result: ") {
+            self.told = None;
             self.results += 1;
             self.passed += count(counts, "passed");
             self.failed += count(counts, "failed");
@@ -34,7 +49,7 @@ impl Tally {
             let (name, reason) = skipped.split_once(": ").unwrap_or((skipped, "no reason given"));
             self.note(name, reason);
         } else if let Some(name) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
-            self.failures.push(name.trim_end().to_owned());
+            self.fail_by_name(name.trim_end());
         } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ignored")) {
             let reason = reason.strip_prefix(", ").unwrap_or("marked as ignored");
             // The reason in a SKIPPED line is more specific.
@@ -42,6 +57,22 @@ impl Tally {
             if self.reasons.iter().all(|(known, _)| known != name) {
                 self.note(name, reason);
             }
+        } else {
+            self.message(line);
+        }
+    }
+
+    /// Takes a line of what the failed tests say.
+    fn message(&mut self, line: &str) {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" ----")) {
+            let name = name.strip_suffix(" stdout").unwrap_or(name);
+            self.told = self.failures.iter().rposition(|failure| failure.name == name);
+        } else if line == "failures:" {
+            self.told = None;
+        } else if let Some(Failure { message, .. }) = self.told.and_then(|at| self.failures.get_mut(at)) {
+            let blank = if message.is_empty() || line.is_empty() { "" } else { " " };
+            let left = LONGEST.saturating_sub(message.len());
+            message.extend(blank.chars().chain(line.trim().chars()).take(left));
         }
     }
 
@@ -54,7 +85,12 @@ impl Tally {
     /// Counts a failed test.
     pub(crate) fn fail(&mut self, what: String) {
         self.failed += 1;
-        self.failures.push(what);
+        self.fail_by_name(&what);
+    }
+
+    fn fail_by_name(&mut self, name: &str) {
+        self.told = None;
+        self.failures.push(Failure { name: name.to_owned(), ..Failure::default() });
     }
 
     /// The names of the tests that did not run, and why.
@@ -64,7 +100,8 @@ impl Tally {
 
     /// Puts the title of a run, such as its kernel, before the name of each test.
     pub(crate) fn qualify(&mut self, title: &str) {
-        let names = self.failures.iter_mut().chain(self.reasons.iter_mut().map(|(name, _)| name));
+        let failures = self.failures.iter_mut().map(|failure| &mut failure.name);
+        let names = failures.chain(self.reasons.iter_mut().map(|(name, _)| name));
         names.for_each(|name| *name = format!("{title} {name}"));
     }
 
@@ -90,6 +127,14 @@ impl Tally {
         let silent = (self.reasons.len() as u64).saturating_sub(self.skipped).min(self.passed);
         self.passed -= silent;
         self.skipped += silent;
+    }
+
+    /// One line for each failed test, with what it says.
+    pub(crate) fn failed_lines(&self) -> impl Iterator<Item = String> {
+        self.failures.iter().map(|Failure { name, message }| match message.as_str() {
+            "" => format!("FAILED {name}"),
+            message => format!("FAILED {name}: {message}"),
+        })
     }
 
     /// One line for each test that did not run.
@@ -158,6 +203,35 @@ mod tests {
         );
         let lines: Vec<_> = all.skipped_lines().collect();
         assert_eq!(lines, ["SKIPPED drops::b: needs root", "SKIPPED c: takes an hour", "SKIPPED d: no reason given"]);
+    }
+
+    #[test]
+    fn failures_are_told_with_what_they_say() {
+        let mut all = tally(
+            "test a ... FAILED\n\
+             test b::c ... FAILED\n\
+             \n\
+             failures:\n\
+             \n\
+             ---- a ----\n\
+             3 instead of 4\n\
+             \n\
+             Caused by: nothing\n\
+             ---- b::c stdout ----\n\
+             thread 'b::c' panicked\n\
+             \n\
+             failures:\n    a\n    b::c\n\
+             test result: FAILED. 0 passed; 2 failed; 0 ignored\n\
+             of another runner\n\
+             test d ... FAILED\n",
+        );
+        all.qualify("6.1");
+        let lines: Vec<_> = all.failed_lines().collect();
+        let [a, c] = ["FAILED 6.1 a: 3 instead of 4 Caused by: nothing", "FAILED 6.1 b::c: thread 'b::c' panicked"];
+        assert_eq!(lines, [a, c, "FAILED 6.1 d"]);
+        let many = format!("test e ... FAILED\n---- e ----\n{}", "0123456789".repeat(1_000));
+        let line = tally(&many).failed_lines().next().unwrap();
+        assert!((LONGEST - 20..LONGEST + 20).contains(&line.len()), "{line}");
     }
 
     #[test]

@@ -134,7 +134,8 @@ mod tests {
         let mut session = Session::default();
         text.lines().for_each(|line| session.line(line));
         let tally = session.judge(&["drops"], console, None);
-        (tally.to_string(), tally.failures)
+        let failures = tally.failed_lines().filter_map(|line| Some(line.strip_prefix("FAILED ")?.to_owned()));
+        (tally.to_string(), failures.collect())
     }
 
     fn failures(text: &str) -> Vec<String> {
