@@ -16,7 +16,7 @@ pub(crate) struct Tally {
     /// Failed tests, if their runner reported them.
     failures: Vec<Failure>,
     /// The index of the failure that the lines which follow are about.
-    told: Option<usize>,
+    speaking: Option<usize>,
     /// Reasons why tests did not run, by name, in the order of the reports.
     reasons: Vec<(String, String)>,
 }
@@ -40,7 +40,7 @@ impl Tally {
     /// says follows `---- NAME ----` or `---- NAME stdout ----`.
     pub(crate) fn line(&mut self, line: &str) {
         if let Some((_, counts)) = line.split_once("test result: ") {
-            self.told = None;
+            self.speaking = None;
             self.results += 1;
             self.passed += count(counts, "passed");
             self.failed += count(counts, "failed");
@@ -49,7 +49,7 @@ impl Tally {
             let (name, reason) = skipped.split_once(": ").unwrap_or((skipped, "no reason given"));
             self.note(name, reason);
         } else if let Some(name) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
-            self.fail_by_name(name.trim_end());
+            self.add_failure(name.trim_end().to_owned());
         } else if let Some((name, reason)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ignored")) {
             let reason = reason.strip_prefix(", ").unwrap_or("marked as ignored");
             // The reason in a SKIPPED line is more specific.
@@ -66,10 +66,10 @@ impl Tally {
     fn message(&mut self, line: &str) {
         if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" ----")) {
             let name = name.strip_suffix(" stdout").unwrap_or(name);
-            self.told = self.failures.iter().rposition(|failure| failure.name == name);
+            self.speaking = self.failures.iter().rposition(|failure| failure.name == name);
         } else if line == "failures:" {
-            self.told = None;
-        } else if let Some(Failure { message, .. }) = self.told.and_then(|at| self.failures.get_mut(at)) {
+            self.speaking = None;
+        } else if let Some(Failure { message, .. }) = self.speaking.and_then(|at| self.failures.get_mut(at)) {
             let blank = if message.is_empty() || line.is_empty() { "" } else { " " };
             let left = LONGEST.saturating_sub(message.len());
             message.extend(blank.chars().chain(line.trim().chars()).take(left));
@@ -85,12 +85,12 @@ impl Tally {
     /// Counts a failed test.
     pub(crate) fn fail(&mut self, what: String) {
         self.failed += 1;
-        self.fail_by_name(&what);
+        self.add_failure(what);
     }
 
-    fn fail_by_name(&mut self, name: &str) {
-        self.told = None;
-        self.failures.push(Failure { name: name.to_owned(), ..Failure::default() });
+    fn add_failure(&mut self, name: String) {
+        self.speaking = None;
+        self.failures.push(Failure { name, ..Failure::default() });
     }
 
     /// The names of the tests that did not run, and why.
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_with_what_they_say() {
+    fn failed_lines_have_the_message() {
         let mut all = tally(
             "test a ... FAILED\n\
              test b::c ... FAILED\n\
