@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{self, channel};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         trial("a_finding_that_comes_and_goes_stays_open", a_finding_that_comes_and_goes_stays_open),
         trial_as_root("alertmanager_has_what_is_open", alertmanager_has_what_is_open),
         trial("alertmanager_that_fails_is_asked_again", alertmanager_that_fails_is_asked_again),
+        trial("closings_that_were_not_sent_survive_a_restart", closings_that_were_not_sent_survive_a_restart),
         trial("a_round_that_fails_changes_nothing", a_round_that_fails_changes_nothing),
         trial("an_engine_is_watched_as_wanted", an_engine_is_watched_as_wanted),
         trial("bounds_count_for_a_watch_too", bounds_count_for_a_watch_too),
@@ -159,22 +160,42 @@ fn alertmanager_has_what_is_open() -> Result<()> {
     watch.await_printed("closed findings", closed)
 }
 
+/// An Alertmanager that refuses alerts until it is up. `requests` has each with whether it was taken.
+struct Receiver {
+    collector: Collector,
+    is_up: Arc<AtomicBool>,
+    requests: mpsc::Receiver<(bool, Request)>,
+}
+
+impl Receiver {
+    fn new() -> Result<Self> {
+        let is_up = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_up);
+        let (sender, requests) = channel();
+        let refuses = "HTTP/1.1 500 No\r\nContent-Length: 9\r\nConnection: close\r\n\r\nno\x1b[2Jway";
+        let takes = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let collector = Collector::start(move |request| {
+            let is_taken = flag.load(Ordering::Relaxed);
+            // The test may have ended.
+            _ = sender.send((is_taken, request.clone()));
+            if is_taken { takes } else { refuses }.as_bytes().to_vec()
+        })?;
+        Ok(Self { collector, is_up, requests })
+    }
+
+    /// The alerts that were taken since the last call.
+    fn taken(&self) -> Result<Vec<Value>> {
+        let taken = self.requests.try_iter().filter(|(is_taken, _)| *is_taken);
+        taken.map(|(_, request)| Ok(serde_json::from_slice(&request.body)?)).collect()
+    }
+}
+
 /// `--alertmanager-config` of `watch`.
 fn alertmanager_that_fails_is_asked_again() -> Result<()> {
     let (fleet, folder) = (Fleet::new()?, Folder::new("alertmanager")?);
     let config = folder.write("http.toml", "headers = { X-Tried = \"file\" }\n")?;
-    let is_up = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&is_up);
-    let (sender, requests) = channel();
-    let refuses = "HTTP/1.1 500 No\r\nContent-Length: 9\r\nConnection: close\r\n\r\nno\x1b[2Jway";
-    let takes = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let alertmanager = Collector::start(move |request| {
-        let is_taken = flag.load(Ordering::Relaxed);
-        // The test may have ended.
-        _ = sender.send((is_taken, request.clone()));
-        if is_taken { takes } else { refuses }.as_bytes().to_vec()
-    })?;
-    let url = alertmanager.url();
+    let alertmanager = Receiver::new()?;
+    let url = alertmanager.collector.url();
     let options =
         ["--alertmanager", &url, "--alertmanager-config", &config, "--interval", "50ms", "--close-after", "1"];
     let mut watch = fleet.spawn(&[&BASELINE[..], &options].concat())?;
@@ -182,9 +203,9 @@ fn alertmanager_that_fails_is_asked_again() -> Result<()> {
     ensure!(said.ends_with("; the next round sends them again"), "{said}");
     fleet.is_faulty.store(false, Ordering::Relaxed);
     watch.await_printed("closed findings", |text| Ok(text.contains("\"closed\"")))?;
-    is_up.store(true, Ordering::Relaxed);
+    alertmanager.is_up.store(true, Ordering::Relaxed);
     eventually("what was closed before", || {
-        let (is_taken, request) = requests.recv_timeout(patience()).context("no request")?;
+        let (is_taken, request) = alertmanager.requests.recv_timeout(patience()).context("no request")?;
         ensure!(request.path == "/api/v2/alerts" && request.header("x-tried") == Some("file"), "{request:?}");
         Ok(is_taken && is_over(&serde_json::from_slice(&request.body)?))
     })?;
@@ -201,6 +222,27 @@ fn alertmanager_that_fails_is_asked_again() -> Result<()> {
         );
         ensure!(finished.stderr.contains(words), "it does not say {words}: {}", finished.stderr);
     }
+    Ok(())
+}
+
+fn closings_that_were_not_sent_survive_a_restart() -> Result<()> {
+    let (fleet, folder, alertmanager) = (Fleet::new()?, Folder::new("closings")?, Receiver::new()?);
+    let (state, url) = (folder.path("state.json"), alertmanager.collector.url());
+    let options = [&BASELINE[..], &["--state", &state, "--alertmanager", &url, "--close-after", "1"]].concat();
+    let opened = fleet.round(true, &options)?;
+    all_are(&fleet.round(false, &options)?, "closed", 1, 0)?;
+    ensure!(alertmanager.taken()?.is_empty(), "alerts were taken");
+    alertmanager.is_up.store(true, Ordering::Relaxed);
+    ensure!(fleet.round(false, &options)?.is_empty(), "a finding is left");
+    let taken = alertmanager.taken()?;
+    let [alerts] = &taken[..] else { anyhow::bail!("not one request: {taken:?}") };
+    let closed = alerts.as_array().context("no alerts")?;
+    let closed: BTreeSet<_> = closed.iter().filter_map(|alert| alert["labels"]["finding"].as_str()).collect();
+    ensure!(is_over(alerts) && closed == ids(&opened).iter().map(String::as_str).collect(), "{alerts}");
+    // They are known by now.
+    fleet.round(false, &options)?;
+    let again = alertmanager.taken()?;
+    ensure!(again.is_empty(), "{again:?}");
     Ok(())
 }
 

@@ -18,7 +18,8 @@ pub(crate) const READINGS_PER_CELL: u64 = 5;
 /// Readings that a trend covers.
 pub(crate) const READINGS: u64 = READINGS_PER_CELL * CELLS as u64;
 
-/// Drops a second over time, the oldest cell first. The last cell is the mean of the readings that it has so far.
+/// Drops a second over time, the oldest cell first. A cell is the mean of its readings; the last one has some so far, others
+/// lack those that were passed over.
 pub(crate) type Trend = [f32; CELLS];
 
 /// One aggregation key in a reading.
@@ -107,16 +108,32 @@ impl Rates {
         self.sums[index(cell)] += rate;
     }
 
-    fn trend(&self, reading: u64) -> Trend {
+    fn trend(&self, cells: &Cells) -> Trend {
         let mut trend = Trend::default();
-        let so_far = u16::try_from(reading % READINGS_PER_CELL + 1).unwrap_or(1);
-        let whole = u16::try_from(READINGS_PER_CELL).unwrap_or(1);
         for (at, mean) in trend.iter_mut().enumerate() {
             let age = (CELLS - 1 - at) as u64;
             let Some(cell) = self.newest.checked_sub(age) else { continue };
-            *mean = self.sums[index(cell)] / f32::from(if age == 0 { so_far } else { whole });
+            *mean = self.sums[index(cell)] / f32::from(cells.readings[index(cell)].max(1));
         }
         trend
+    }
+}
+
+/// How many readings there were in each cell.
+#[derive(Debug, Default)]
+struct Cells {
+    readings: [u8; CELLS],
+    newest: u64,
+}
+
+impl Cells {
+    fn add(&mut self, reading: u64) {
+        let cell = reading / READINGS_PER_CELL;
+        for gone in (self.newest + 1..=cell).take(CELLS) {
+            self.readings[index(gone)] = 0;
+        }
+        self.newest = cell;
+        self.readings[index(cell)] += 1;
     }
 }
 
@@ -129,6 +146,7 @@ const fn index(cell: u64) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     past: HashMap<Identity, Past, RandomState>,
+    cells: Cells,
     overflow: [u64; 2],
     not_packets: [u64; 2],
     /// Number of readings so far, with those that were passed over.
@@ -162,7 +180,8 @@ impl History {
 
     /// The entries of packets. Two keys with one identity have one entry; keys that are gone have no past.
     fn entries(&mut self, drops: &[DropTotal], span: Duration) -> Vec<Entry> {
-        let Self { past: pasts, readings, .. } = self;
+        let Self { past: pasts, cells, readings, .. } = self;
+        cells.add(*readings);
         let mut sums: Vec<DropTotal> = Vec::with_capacity(drops.len());
         for total in drops.iter().filter(|total| total.key.kind.is_packet()) {
             let past = pasts.entry(Identity::from(&*total.key)).or_default();
@@ -174,7 +193,7 @@ impl History {
             }
         }
         pasts.retain(|_, past| past.seen == Some(*readings));
-        pasts.values_mut().map(|past| past.next(&sums[past.at], *readings, span)).collect()
+        pasts.values_mut().map(|past| past.next(&sums[past.at], *readings, cells, span)).collect()
     }
 
     /// Leaves the trends empty for the time of so many readings.
@@ -194,7 +213,7 @@ impl History {
 }
 
 impl Past {
-    fn next(&mut self, total: &DropTotal, reading: u64, span: Duration) -> Entry {
+    fn next(&mut self, total: &DropTotal, reading: u64, cells: &Cells, span: Duration) -> Entry {
         let rate = per_second(total.packets.saturating_sub(self.packets), span);
         self.rates.add(reading, rate.unwrap_or_default());
         (self.packets, self.bytes) = (total.packets, total.bytes);
@@ -202,6 +221,6 @@ impl Past {
         let bytes = total.bytes.map(|bytes| bytes.saturating_sub(self.base_bytes));
         let more = if self.base == 0 { total.more } else { total.more.min(packets) };
         let total = DropTotal { packets, bytes, more, ..total.clone() };
-        Entry { total, rate, trend: self.rates.trend(reading) }
+        Entry { total, rate, trend: self.rates.trend(cells) }
     }
 }

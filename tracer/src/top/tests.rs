@@ -104,6 +104,18 @@ fn time_of_which_nothing_is_known_is_empty_in_a_trend() {
 }
 
 #[test]
+fn cell_of_a_trend_is_the_mean_of_the_readings_that_are_known() {
+    let mut model = model(10);
+    model.skip(7);
+    for second in 11..=14 {
+        model.read(&report(second, busy(second), 11));
+    }
+    let row = model.sheet().rows.iter().find(|row| row.total.packets == 70).unwrap();
+    let trend: Vec<_> = row.trend[CELLS - 5..].iter().map(|rate| rate.round()).collect();
+    assert_eq!(trend, [5.0, 5.0, 0.0, 5.0, 5.0], "three readings in the last but one, and one in the last");
+}
+
+#[test]
 fn every_way_to_group_has_all_drops() {
     let mut model = model(5);
     let mut seen = vec![];

@@ -17,7 +17,7 @@ use super::diagnose::prepare;
 use super::show::{FOUND, check};
 use crate::analyse::{Options, analyse};
 use crate::prometheus::{Access, Engine, Gathered, Question, Scope, gather};
-use crate::watch::{self, Alertmanager, Known, Life, Line, Lives, Phase, Round};
+use crate::watch::{Alertmanager, Known, Life, Line, Lives, Phase, Round, State};
 
 /// Watches the fleet until it is ended, or for a number of rounds.
 pub(super) fn run(args: &WatchArgs) -> Result<ExitCode> {
@@ -35,7 +35,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<ExitCode> {
             Err(error) => say(NAME, format_args!("{error:#}; the findings stay as they are until the next round")),
         }
         if is_last {
-            return Ok(if watch.lives.are_open() { FOUND.into() } else { ExitCode::SUCCESS });
+            return Ok(if watch.state.findings.are_open() { FOUND.into() } else { ExitCode::SUCCESS });
         }
         round += 1;
         thread::sleep(args.interval.saturating_sub(started.elapsed()));
@@ -50,18 +50,16 @@ struct Watch<'a> {
     options: Options,
     alertmanager: Option<Alertmanager>,
     output: Output,
-    lives: Lives,
-    /// Findings that are closed, which Alertmanager does not know yet.
-    unsent: Vec<(Phase, String, Life)>,
+    state: State,
 }
 
 impl<'a> Watch<'a> {
     fn new(args: &'a WatchArgs) -> Result<Self> {
         let (engine, scope) = prepare(&args.engine)?;
-        let lives = args.state.as_deref().map_or_else(|| Ok(Lives::default()), watch::read)?;
+        let state = args.state.as_deref().map_or_else(|| Ok(State::default()), State::read)?;
         let alertmanager = args.alertmanager.as_deref().map(|url| alertmanager(url, args)).transpose()?;
         let (options, output) = (args.bounds.options(), Output::open(None)?);
-        Ok(Self { args, engine, scope, options, alertmanager, output, lives, unsent: Vec::new() })
+        Ok(Self { args, engine, scope, options, alertmanager, output, state })
     }
 
     /// Queries the engine, and returns the findings of now.
@@ -82,7 +80,7 @@ impl<'a> Watch<'a> {
         let now = SystemTime::now();
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
         let time = Timestamp(u64::try_from(since_epoch.as_nanos()).context("the clock is after 2554")?);
-        let Round { lives, beyond } = self.lives.round(time, findings, self.args.close_after);
+        let Round { lives, beyond } = self.state.findings.round(time, findings, self.args.close_after);
         tracing::info!("{} findings are open or were closed in this round", lives.len());
         if beyond > 0 {
             say(NAME, format_args!("{beyond} new findings are left out: too many are open"));
@@ -94,7 +92,7 @@ impl<'a> Watch<'a> {
         self.output.flush()?;
         self.send(now, lives);
         // The file is written last: after a crash, a round is reported again rather than not at all.
-        if let Some(Err(error)) = self.args.state.as_deref().map(|file| watch::write(file, &self.lives)) {
+        if let Some(Err(error)) = self.args.state.as_deref().map(|file| self.state.write(file)) {
             say(NAME, format_args!("{:#}; the next round tries again", anyhow::Error::from(error)));
         }
         Ok(())
@@ -104,11 +102,13 @@ impl<'a> Watch<'a> {
     fn send(&mut self, now: SystemTime, mut lives: Vec<(Phase, String, Life)>) {
         let Some(alertmanager) = &self.alertmanager else { return };
         // A finding that was closed and is open again is not closed.
-        self.unsent.retain(|(_, id, _)| lives.iter().all(|(_, other, _)| other != id));
-        lives.append(&mut self.unsent);
+        let unsent = std::mem::take(&mut self.state.unsent).into_iter();
+        let closed: Vec<_> = unsent.filter(|(id, _)| lives.iter().all(|(_, other, _)| other != id)).collect();
+        lives.extend(closed.into_iter().map(|(id, life)| (Phase::Closed, id, life)));
         if let Err(error) = alertmanager.send(now, &lives) {
             say(NAME, format_args!("{:#}; the next round sends them again", anyhow::Error::from(error)));
-            self.unsent = lives.into_iter().filter(|(phase, ..)| *phase == Phase::Closed).take(Lives::MOST).collect();
+            let closed = lives.into_iter().filter(|(phase, ..)| *phase == Phase::Closed);
+            self.state.unsent = closed.map(|(_, id, life)| (id, life)).take(Lives::MOST).collect();
         }
     }
 }

@@ -11,4 +11,4 @@ pub(crate) use alertmanager::Alertmanager;
 pub(crate) use known::Known;
 pub(crate) use line::Line;
 pub(crate) use lives::{Life, Lives, Phase, Round};
-pub(crate) use state::{read, write};
+pub(crate) use state::State;

@@ -8,7 +8,7 @@ use droptrace_base::files;
 use droptrace_base::outside::to_json;
 use serde::{Deserialize, Serialize};
 
-use super::lives::Lives;
+use super::lives::{Life, Lives};
 
 const SCHEMA: &str = "droptrace.watch.v1";
 /// The largest size of the file in bytes: more than all findings that are kept.
@@ -43,38 +43,46 @@ pub(crate) enum StateError {
     },
 }
 
-#[derive(Deserialize, Serialize)]
+/// What a process keeps for the next one.
+#[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct State<L> {
+pub(crate) struct State {
     schema: String,
-    findings: L,
+    /// The findings that are open.
+    pub(crate) findings: Lives,
+    /// Findings that were closed, each with its identity, which Alertmanager does not know yet.
+    #[serde(default)]
+    pub(crate) unsent: Vec<(String, Life)>,
 }
 
-/// Reads the lives of an earlier process; there are none if there is no file.
-pub(crate) fn read(path: &Path) -> Result<Lives, StateError> {
-    let bytes = match files::read(path, MAX_FILE) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lives::default()),
-        Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
-    };
-    let malformed = |source| StateError::Malformed { path: path.to_owned(), source };
-    let state: State<Lives> = serde_json::from_slice(&bytes).map_err(|error| malformed(Some(error)))?;
-    if state.schema == SCHEMA { Ok(state.findings) } else { Err(malformed(None)) }
-}
+impl State {
+    /// Reads the state of an earlier process; it is empty if there is no file.
+    pub(crate) fn read(path: &Path) -> Result<Self, StateError> {
+        let bytes = match files::read(path, MAX_FILE) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
+        };
+        let malformed = |source| StateError::Malformed { path: path.to_owned(), source };
+        let state: Self = serde_json::from_slice(&bytes).map_err(|error| malformed(Some(error)))?;
+        if state.schema == SCHEMA { Ok(state) } else { Err(malformed(None)) }
+    }
 
-/// Replaces the file, which is whole at each time, also after a crash of the machine.
-pub(crate) fn write(path: &Path, lives: &Lives) -> Result<(), StateError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let replace = || {
-        let mut bytes = Vec::new();
-        to_json(&mut bytes, &State { schema: SCHEMA.to_owned(), findings: lives })?;
-        let mut file = File::create(&beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    replace().map_err(|source| StateError::Write { path: path.to_owned(), source })
+    /// Replaces the file, which is whole at each time, also after a crash of the machine.
+    pub(crate) fn write(&mut self, path: &Path) -> Result<(), StateError> {
+        SCHEMA.clone_into(&mut self.schema);
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let replace = || {
+            let mut bytes = Vec::new();
+            to_json(&mut bytes, self)?;
+            let mut file = File::create(&beside)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, path)
+        };
+        replace().map_err(|source| StateError::Write { path: path.to_owned(), source })
+    }
 }
 
 #[cfg(test)]
@@ -85,20 +93,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lives_survive() {
+    fn lives_and_closings_survive() {
         let path = std::env::temp_dir().join(format!("droptrace-watch-{}", std::process::id()));
-        assert_eq!(read(&path).unwrap(), Lives::default());
-        let mut lives = Lives::default();
-        lives.round(Timestamp(7), vec![("a".into(), Known::sample("it\u{202e}s"))], 3);
-        write(&path, &lives).unwrap();
-        assert_eq!(read(&path).unwrap(), lives);
+        assert_eq!(State::read(&path).unwrap(), State::default());
+        let mut state = State::default();
+        let closed = state.findings.round(Timestamp(7), vec![("a".into(), Known::sample("it\u{202e}s"))], 3).lives;
+        state.unsent = closed.into_iter().map(|(_, id, life)| (id, life)).collect();
+        state.write(&path).unwrap();
+        let read = State::read(&path).unwrap();
+        assert!(read == state && read.unsent.len() == 1 && read.findings.are_open());
         let text = fs::read_to_string(&path).unwrap();
         for wrong in ["", "{}", &text[..text.len() - 2], &text.replace("watch.v1", "watch.v2")] {
             fs::write(&path, wrong).unwrap();
-            assert!(matches!(read(&path), Err(StateError::Malformed { .. })), "{wrong}");
+            assert!(matches!(State::read(&path), Err(StateError::Malformed { .. })), "{wrong}");
         }
         fs::remove_file(path).unwrap();
-        assert!(matches!(read(Path::new("/dev/zero")), Err(StateError::Read { .. })));
-        assert!(matches!(write(Path::new("/nowhere/x"), &lives), Err(StateError::Write { .. })));
+        assert!(matches!(State::read(Path::new("/dev/zero")), Err(StateError::Read { .. })));
+        assert!(matches!(state.write(Path::new("/nowhere/x")), Err(StateError::Write { .. })));
     }
 }

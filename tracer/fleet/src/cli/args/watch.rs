@@ -49,7 +49,7 @@ pub struct WatchArgs {
     #[arg(help_heading = heading::RUN)]
     pub close_after: u32,
 
-    /// Keep the open findings in this file, so that a restart neither closes nor opens any
+    /// Keep the open findings in this file, so that a restart neither closes nor opens any; closed ones until they are sent
     #[arg(long, value_name = "FILE", help_heading = heading::RUN)]
     pub state: Option<PathBuf>,
 
